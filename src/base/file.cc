@@ -1,0 +1,71 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace sparrow {
+namespace {
+
+Status errno_status(const std::string& path, const char* what) {
+  const int error = errno;
+  const StatusCode code = error == ENOENT ? StatusCode::kNotFound : StatusCode::kFailedPrecondition;
+  return Status(code, fmt::format("{}: {}: {}", path, what, std::strerror(error)));
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, size_t max_bytes) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return errno_status(path, "cannot open");
+  struct stat info {};
+  if (::fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(file);
+    return invalid_argument(fmt::format("{}: not a regular file", path));
+  }
+  const auto size = static_cast<size_t>(info.st_size);
+  if (size > max_bytes) {
+    ::close(file);
+    return resource_exhausted(fmt::format("{}: {} bytes are more than the limit of {}", path, size, max_bytes));
+  }
+  std::string content(size, '\0');
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file, content.data() + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    done += static_cast<size_t>(got);
+  }
+  ::close(file);
+  if (done != size) return data_loss(fmt::format("{}: read {} of {} bytes", path, done, size));
+  return content;
+}
+
+Status write_file_atomically(const std::string& path, std::string_view content) {
+  const std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
+  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0) return errno_status(temporary, "cannot create");
+  size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t put = ::write(file, content.data() + done, content.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) break;
+    done += static_cast<size_t>(put);
+  }
+  const bool written = done == content.size() && ::fsync(file) == 0;
+  const Status failure = written ? ok_status() : errno_status(temporary, "cannot write");
+  ::close(file);
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return failure;
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) return errno_status(path, "cannot rename to");
+  return ok_status();
+}
+
+}  // namespace sparrow

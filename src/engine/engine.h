@@ -1,0 +1,79 @@
+#pragma once
+// Engine: the loop's body. Drains commands, lets the scheduler plan, drives the executor, turns
+// tokens into text, applies stop rules, publishes events. It knows tokens and bytes, not HTTP.
+//
+// submit(), cancel() and snapshot() are thread-safe; everything else belongs to the engine thread.
+// step(now) never sleeps and never reads a clock: the server's thread (EngineThread), the tests and
+// the simulation call the same function.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "core/request.h"
+#include "engine/stream_event.h"
+#include "model/executor.h"
+#include "tokenizer/tokenizer.h"
+
+namespace sparrow {
+
+struct EngineOptions {
+  int max_num_seqs = 64;              // sequences in one step; at most the executor's slots
+  int max_num_batched_tokens = 2048;  // rows of one step; at most the executor's limit
+  double max_step_ms = 250;           // predicted duration a step may take
+  int max_num_queued_reqs = 1024;     // waiting requests; beyond it submit() refuses
+  size_t inbox_capacity = 4096;       // commands not yet drained
+};
+
+struct StepReport {
+  bool worked = false;                     // something was planned or committed
+  std::optional<TimePoint> next_wakeup;    // earliest deadline of a waiting request
+  int num_spans = 0;
+  int num_tokens_in = 0;                   // rows computed
+  int num_tokens_out = 0;                  // tokens sampled
+  int64_t context_tokens = 0;              // sum of the spans' context lengths
+};
+
+// Published once per step; each value is consistent by itself.
+struct EngineSnapshot {
+  uint64_t num_steps = 0;
+  int num_running = 0;
+  int num_waiting = 0;
+  int num_blocks_total = 0;
+  int num_blocks_used = 0;
+  double step_ms_mean = 0;   // moving average of the executor's time
+  double prefill_tokens_per_second = 0;  // moving average
+  bool failed = false;       // the executor failed; no request can be served
+};
+
+class Engine {
+ public:
+  // The executor is loaded. `metrics` may be null.
+  Engine(Executor& executor, const Tokenizer& tokenizer, const EngineOptions& options,
+         MetricsRegistry* metrics);
+  ~Engine();
+
+  // Takes the request, or says why not: kResourceExhausted (queue full), kUnavailable (stopping),
+  // kInvalidArgument (longer than the machine can ever hold, with the number that would fit).
+  Status submit(Request request, EventSink* sink);
+  // The choices end with kCancelled at the start of the next step. Unknown ids are ignored.
+  void cancel(uint64_t request_id);
+  EngineSnapshot snapshot() const;
+
+  StepReport step(TimePoint now);
+  // Blocks until a command arrives or the time comes.
+  void wait_for_work(TimePoint until);
+  // Everything still running ends with `reason` at the next step; submit() refuses from now on.
+  void stop_accepting();
+  void abort_all(FinishReason reason);
+  bool idle() const;  // engine thread: nothing waiting, running or in the inbox
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sparrow

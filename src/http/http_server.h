@@ -1,0 +1,54 @@
+#pragma once
+// HttpServer: HTTP/1.1 over Boost.Beast: connections, limits, deadlines, streams. It routes nothing:
+// every complete request goes to one handler. Errors before a request is complete (too large, too
+// slow, malformed) are answered here through `protocol_error`.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "http/http_types.h"
+
+namespace sparrow::http {
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8000;                 // 0: any free port, see HttpServer::port()
+  std::vector<uint16_t> extra_ports;    // same handler, e.g. --ui-port
+  int num_io_threads = 1;
+  size_t max_header_bytes = 32u << 10;
+  size_t max_body_bytes = 32u << 20;
+  size_t max_connections = 4096;
+  size_t max_unsent_bytes = 4u << 20;   // per stream; beyond it the slow reader is dropped
+  std::chrono::milliseconds header_timeout{10'000};
+  std::chrono::milliseconds body_timeout{60'000};
+  std::chrono::milliseconds keep_alive_timeout{75'000};
+  std::chrono::milliseconds write_timeout{30'000};
+};
+
+class HttpServer {
+ public:
+  // `protocol_error` makes the body for a status the server itself answers (400, 408, 413, 431...).
+  HttpServer(ServerOptions options, Handler handler,
+             std::function<Response(int status, std::string_view message)> protocol_error);
+  ~HttpServer();
+
+  // Binds and starts the IO threads. The error names the address and, if taken, says so.
+  Status start();
+  uint16_t port() const;
+  std::vector<IoLoop*> loops();
+  size_t num_connections() const;
+  // No new connections; answers in progress go on, idle connections close.
+  void stop_accepting();
+  // Closes what is left and joins the threads.
+  void stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sparrow::http

@@ -1,0 +1,57 @@
+#pragma once
+// Executor: the seam between what to compute (scheduler, engine) and how (CPU, CUDA, fake).
+//
+// A plan goes in, sampled tokens come out; logits never cross. Memory, layout and type of the KV
+// cache belong to the executor; everybody else handles block ids below limits().num_blocks.
+// All calls come from one engine thread. At most one step is in flight:
+//
+//   Ticket ticket = executor.begin(plan);      // starts the forward pass (may be asynchronous)
+//   executor.sample(ticket, masks);            // masks of constrained spans, ready only now
+//   const StepResult& result = executor.wait(ticket);
+//   executor.release(slot);                    // a sequence left; its sampler state is dropped
+//
+// The plan must stay unchanged until wait() returned. A failed step returns result.failed.
+
+#include <cstdint>
+#include <span>
+
+#include "base/status.h"
+#include "core/batch_plan.h"
+#include "core/step_result.h"
+
+namespace sparrow {
+
+class TensorSource;
+
+struct ExecutorLimits {
+  int32_t block_tokens = 16;        // positions per KV block
+  int32_t num_blocks = 0;           // usable block ids are [0, num_blocks)
+  int32_t num_slots = 0;            // slots are [0, num_slots)
+  int32_t max_batch_tokens = 0;     // rows of one plan
+  int32_t max_context_tokens = 0;   // longest sequence, prompt and output
+  int32_t vocab_size = 0;           // padded: rows of lm_head
+};
+
+using Ticket = uint64_t;
+
+// Row r holds one bit per id of the padded vocabulary: words [r * words_per_row, + words_per_row).
+struct TokenMasks {
+  std::span<const uint32_t> words;
+  int32_t words_per_row = 0;
+};
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  virtual ExecutorLimits limits() const = 0;
+  // Pulls one tensor at a time from the source and packs it. Called once, before the first begin().
+  virtual Status load(TensorSource& source) = 0;
+  virtual Ticket begin(const BatchPlan& plan) = 0;
+  virtual void sample(Ticket ticket, const TokenMasks& masks) = 0;
+  // Valid until the next begin() but one.
+  virtual const StepResult& wait(Ticket ticket) = 0;
+  virtual void release(SlotId slot) = 0;
+};
+
+}  // namespace sparrow

@@ -1,0 +1,57 @@
+#include "quant/tensor_type.h"
+
+#include <array>
+#include <cctype>
+#include <string>
+
+#include "base/check.h"
+
+namespace sparrow {
+namespace {
+
+constexpr std::array<TensorTypeInfo, 5> kTypes = {{
+    {TensorType::kF32, "f32", 1, 4},
+    {TensorType::kF16, "f16", 1, 2},
+    {TensorType::kBF16, "bf16", 1, 2},
+    {TensorType::kQ8_0, "q8_0", 32, 34},
+    {TensorType::kQ4_0, "q4_0", 32, 18},
+}};
+
+}  // namespace
+
+const TensorTypeInfo& tensor_type_info(TensorType type) {
+  for (const TensorTypeInfo& info : kTypes) {
+    if (info.type == type) return info;
+  }
+  CHECK(false && "unknown tensor type");
+  return kTypes[0];
+}
+
+std::optional<TensorType> tensor_type_from_name(std::string_view name) {
+  std::string lower(name);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const TensorTypeInfo& info : kTypes) {
+    if (lower == info.name) return info.type;
+  }
+  return std::nullopt;
+}
+
+std::optional<TensorType> tensor_type_from_ggml_id(uint32_t id) {
+  for (const TensorTypeInfo& info : kTypes) {
+    if (static_cast<uint32_t>(info.type) == id) return info.type;
+  }
+  return std::nullopt;
+}
+
+size_t tensor_row_bytes(TensorType type, int64_t cols) {
+  const TensorTypeInfo& info = tensor_type_info(type);
+  CHECK(cols >= 0 && cols % info.block_elements == 0);
+  return static_cast<size_t>(cols / info.block_elements) * static_cast<size_t>(info.block_bytes);
+}
+
+double bits_per_weight(TensorType type) {
+  const TensorTypeInfo& info = tensor_type_info(type);
+  return 8.0 * info.block_bytes / info.block_elements;
+}
+
+}  // namespace sparrow

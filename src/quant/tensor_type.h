@@ -1,0 +1,36 @@
+#pragma once
+// TensorType: every element format a weight can have in a file, with its block geometry. Numeric
+// values are GGML's type ids (ggml docs/gguf.md), which GGUF files store.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace sparrow {
+
+enum class TensorType : uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ8_0 = 8,
+  kBF16 = 30,
+};
+
+struct TensorTypeInfo {
+  TensorType type;
+  const char* name;        // "q8_0": the spelling of options and messages
+  int32_t block_elements;  // elements of one block
+  int32_t block_bytes;
+};
+
+const TensorTypeInfo& tensor_type_info(TensorType type);
+// Case-insensitive; nothing for an unknown name or id.
+std::optional<TensorType> tensor_type_from_name(std::string_view name);
+std::optional<TensorType> tensor_type_from_ggml_id(uint32_t id);
+
+// Bytes of one row; cols must be a multiple of the block.
+size_t tensor_row_bytes(TensorType type, int64_t cols);
+double bits_per_weight(TensorType type);
+
+}  // namespace sparrow
