@@ -18,7 +18,7 @@ case "$mode" in
 esac
 
 tools=(g++ cmake ninja-build ccache mold make pkg-config ca-certificates)
-libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev libcli11-dev)
+libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev)
 test_libraries=(libgtest-dev libbenchmark-dev)
 test_tools=(clang-format-14 python3 python3-venv binutils)
 

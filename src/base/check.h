@@ -6,16 +6,16 @@ namespace sparrow {
 [[noreturn]] void check_failed(const char* file, int line, const char* expression);
 }  // namespace sparrow
 
-#define CHECK(condition)                                                  \
-  do {                                                                    \
-    if (!(condition)) [[unlikely]]                                        \
-      ::sparrow::check_failed(__FILE__, __LINE__, #condition);            \
+#define CHECK(condition)                                       \
+  do {                                                         \
+    if (!(condition)) [[unlikely]]                             \
+      ::sparrow::check_failed(__FILE__, __LINE__, #condition); \
   } while (false)
 
 #ifdef NDEBUG
-#define DCHECK(condition)            \
-  do {                               \
-    if (false) (void)(condition);    \
+#define DCHECK(condition)         \
+  do {                            \
+    if (false) (void)(condition); \
   } while (false)
 #else
 #define DCHECK(condition) CHECK(condition)

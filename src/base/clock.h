@@ -1,6 +1,6 @@
 #pragma once
-// Clock: the only source of time for code that plans, so that tests and simulation inject their own.
-// Times are monotonic. RealClock is thread-safe; FakeClock belongs to one test thread.
+// Clock: the only source of time for code that plans, so that tests and simulation inject their
+// own. Times are monotonic. RealClock is thread-safe; FakeClock belongs to one test thread.
 
 #include <chrono>
 

@@ -31,7 +31,8 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   const auto size = static_cast<size_t>(info.st_size);
   if (size > max_bytes) {
     ::close(file);
-    return resource_exhausted(fmt::format("{}: {} bytes are more than the limit of {}", path, size, max_bytes));
+    return resource_exhausted(
+        fmt::format("{}: {} bytes are more than the limit of {}", path, size, max_bytes));
   }
   std::string content(size, '\0');
   size_t done = 0;
@@ -64,7 +65,8 @@ Status write_file_atomically(const std::string& path, std::string_view content) 
     ::unlink(temporary.c_str());
     return failure;
   }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) return errno_status(path, "cannot rename to");
+  if (std::rename(temporary.c_str(), path.c_str()) != 0)
+    return errno_status(path, "cannot rename to");
   return ok_status();
 }
 

@@ -1,7 +1,7 @@
 #include "base/json.h"
 
-#include <boost/json/stream_parser.hpp>
 #include <fmt/format.h>
+#include <boost/json/stream_parser.hpp>
 
 #include <charconv>
 #include <cmath>
@@ -14,8 +14,8 @@ namespace sparrow {
 Result<boost::json::value> parse_json(std::string_view text, std::string_view what,
                                       const JsonLimits& limits) {
   if (text.size() > limits.max_bytes) {
-    return resource_exhausted(fmt::format("{}: {} bytes of JSON are more than the limit of {}", what,
-                                          text.size(), limits.max_bytes));
+    return resource_exhausted(fmt::format("{}: {} bytes of JSON are more than the limit of {}",
+                                          what, text.size(), limits.max_bytes));
   }
   boost::json::parse_options options;
   options.max_depth = limits.max_depth;
@@ -24,10 +24,12 @@ Result<boost::json::value> parse_json(std::string_view text, std::string_view wh
   const size_t consumed = parser.write_some(text.data(), text.size(), error);
   if (!error) parser.finish(error);
   size_t end = consumed;
-  while (end < text.size() && std::string_view(" \t\r\n").find(text[end]) != std::string_view::npos) ++end;
+  while (end < text.size() && std::string_view(" \t\r\n").find(text[end]) != std::string_view::npos)
+    ++end;
   if (error || end != text.size()) {
-    return invalid_argument(fmt::format("{}: invalid JSON near byte {}: {}", what, consumed,
-                                        error ? error.message() : "text after the end of the value"));
+    return invalid_argument(
+        fmt::format("{}: invalid JSON near byte {}: {}", what, consumed,
+                    error ? error.message() : "text after the end of the value"));
   }
   return parser.release();
 }
@@ -55,11 +57,21 @@ void append_json_string(std::string& out, std::string_view text) {
       continue;
     }
     switch (byte) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (byte < 0x20 || byte == 0x7F) {
           out += "\\u00";

@@ -15,7 +15,8 @@ namespace sparrow {
 Result<MappedFile> MappedFile::open(const std::string& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) {
-    const StatusCode code = errno == ENOENT ? StatusCode::kNotFound : StatusCode::kFailedPrecondition;
+    const StatusCode code =
+        errno == ENOENT ? StatusCode::kNotFound : StatusCode::kFailedPrecondition;
     return Status(code, fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   }
   struct stat info {};

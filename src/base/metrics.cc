@@ -50,7 +50,8 @@ Histogram::Histogram(std::vector<double> upper_bounds)
 
 void Histogram::observe(double value) {
   const auto bound = std::lower_bound(upper_bounds_.begin(), upper_bounds_.end(), value);
-  buckets_[static_cast<size_t>(bound - upper_bounds_.begin())].fetch_add(1, std::memory_order_relaxed);
+  buckets_[static_cast<size_t>(bound - upper_bounds_.begin())].fetch_add(1,
+                                                                         std::memory_order_relaxed);
   double sum = sum_.load(std::memory_order_relaxed);
   while (!sum_.compare_exchange_weak(sum, sum + value, std::memory_order_relaxed)) {
   }
@@ -96,7 +97,8 @@ struct MetricsRegistry::Family {
       total += histogram.bucket(i);
       const bool last = i == histogram.upper_bounds().size();
       const std::string bound = last ? "+Inf" : number(histogram.upper_bounds()[i]);
-      out += name + "_bucket" + bucket_labels(one.labels, bound) + " " + std::to_string(total) + "\n";
+      out +=
+          name + "_bucket" + bucket_labels(one.labels, bound) + " " + std::to_string(total) + "\n";
     }
     out += name + "_sum" + render_labels(one.labels) + " " + number(histogram.sum()) + "\n";
     out += name + "_count" + render_labels(one.labels) + " " + std::to_string(total) + "\n";

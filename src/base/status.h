@@ -1,5 +1,6 @@
 #pragma once
-// Status: success, or what went wrong in one sentence a user can act on. Result<T>: a T or a Status.
+// Status: success, or what went wrong in one sentence a user can act on. Result<T>: a T or a
+// Status.
 //
 // Errors of the world (files, requests, options, sockets) travel as values; errors of ours are
 // CHECKs (base/check.h). No exception crosses a folder. Thread-compatible value types.
@@ -73,8 +74,8 @@ inline Status internal_error(std::string message) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                 // NOLINT: implicit on purpose
-  Result(Status status) : status_(std::move(status)) {          // NOLINT: implicit on purpose
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit on purpose
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit on purpose
     CHECK(!status_.ok());
   }
 
@@ -107,9 +108,9 @@ class [[nodiscard]] Result {
 
 }  // namespace sparrow
 
-#define RETURN_IF_ERROR(expression)                              \
-  do {                                                           \
-    ::sparrow::Status status_of_expression_ = (expression);      \
+#define RETURN_IF_ERROR(expression)                                \
+  do {                                                             \
+    ::sparrow::Status status_of_expression_ = (expression);        \
     if (!status_of_expression_.ok()) return status_of_expression_; \
   } while (false)
 

@@ -19,13 +19,13 @@ namespace sparrow {
 
 struct Span {
   SlotId slot = kNoSlot;
-  int32_t first_position = 0;   // of the span's first token in its sequence
-  int32_t num_tokens = 0;       // rows of this span; >= 1
-  int32_t num_logit_rows = 0;   // the last this many rows are sampled; 0 inside a long prompt
-  int32_t token_begin = 0;      // index into BatchPlan::token_ids
-  int32_t block_begin = 0;      // index into BatchPlan::block_ids; the sequence's whole block table
-  int32_t num_blocks = 0;       // covers positions [0, first_position + num_tokens)
-  int32_t mask_row = -1;        // row of the masks given to Executor::sample(), -1: unconstrained
+  int32_t first_position = 0;  // of the span's first token in its sequence
+  int32_t num_tokens = 0;      // rows of this span; >= 1
+  int32_t num_logit_rows = 0;  // the last this many rows are sampled; 0 inside a long prompt
+  int32_t token_begin = 0;     // index into BatchPlan::token_ids
+  int32_t block_begin = 0;     // index into BatchPlan::block_ids; the sequence's whole block table
+  int32_t num_blocks = 0;      // covers positions [0, first_position + num_tokens)
+  int32_t mask_row = -1;       // row of the masks given to Executor::sample(), -1: unconstrained
 };
 
 // Tells the executor that a slot now belongs to a new (or resumed) sequence. Comes before the

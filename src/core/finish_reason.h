@@ -4,16 +4,16 @@
 namespace sparrow {
 
 enum class FinishReason {
-  kNone,        // still running
-  kStopToken,   // an end-of-sequence or stop_token_ids token was sampled
-  kStopString,  // one of the stop strings appeared
-  kMaxTokens,   // max_tokens reached
+  kNone,         // still running
+  kStopToken,    // an end-of-sequence or stop_token_ids token was sampled
+  kStopString,   // one of the stop strings appeared
+  kMaxTokens,    // max_tokens reached
   kContextFull,  // the context window is full
-  kCancelled,   // the client left or the server stops
-  kDeadline,    // a deadline of the request passed
-  kNoMemory,    // the sequence can never get the KV blocks it needs
-  kNotFinite,   // the model produced NaN for this row
-  kError,       // the executor failed
+  kCancelled,    // the client left or the server stops
+  kDeadline,     // a deadline of the request passed
+  kNoMemory,     // the sequence can never get the KV blocks it needs
+  kNotFinite,    // the model produced NaN for this row
+  kError,        // the executor failed
 };
 
 const char* finish_reason_name(FinishReason reason);

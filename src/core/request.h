@@ -18,35 +18,35 @@ namespace sparrow {
 
 // How thinking is told from answering: by token id, never by searching text.
 struct ReasoningTokens {
-  TokenId start = -1;           // "<think>", -1: the model has none
-  TokenId end = -1;             // "</think>"
-  bool starts_inside = false;   // the prompt already opened the thinking
+  TokenId start = -1;          // "<think>", -1: the model has none
+  TokenId end = -1;            // "</think>"
+  bool starts_inside = false;  // the prompt already opened the thinking
 };
 
 struct StopRules {
-  std::vector<TokenId> token_ids;      // end-of-sequence and stop_token_ids, sorted
-  std::vector<std::string> strings;    // the text before the first match is kept
-  bool include_stop_string = false;    // keep the match itself too
-  bool ignore_eos = false;             // only max_tokens (and strings) end the sequence
-  int min_tokens = 0;                  // stop tokens are not sampled before this many tokens
-  int max_tokens = 1;                  // of each choice; the engine also stops at the context end
+  std::vector<TokenId> token_ids;    // end-of-sequence and stop_token_ids, sorted
+  std::vector<std::string> strings;  // the text before the first match is kept
+  bool include_stop_string = false;  // keep the match itself too
+  bool ignore_eos = false;           // only max_tokens (and strings) end the sequence
+  int min_tokens = 0;                // stop tokens are not sampled before this many tokens
+  int max_tokens = 1;                // of each choice; the engine also stops at the context end
 };
 
 struct Request {
-  uint64_t id = 0;        // unique in the process; 0 is no request
-  std::string label;      // "chatcmpl-…": for logs
+  uint64_t id = 0;    // unique in the process; 0 is no request
+  std::string label;  // "chatcmpl-…": for logs
   std::vector<TokenId> prompt;
   SamplingParams sampling;
   StopRules stop;
   ReasoningTokens reasoning;
   int num_choices = 1;
-  bool skip_special_tokens = true;  // special tokens do not appear in the text
-  int priority = 0;                 // lower first
-  std::string fairness_key;         // tenant; empty = one common
+  bool skip_special_tokens = true;      // special tokens do not appear in the text
+  int priority = 0;                     // lower first
+  std::string fairness_key;             // tenant; empty = one common
   std::shared_ptr<TokenMasker> masker;  // constraint of choice 0; null: none
 
   TimePoint arrival{};
-  std::optional<TimePoint> queue_deadline;        // to leave the queue
+  std::optional<TimePoint> queue_deadline;  // to leave the queue
   std::optional<TimePoint> first_token_deadline;
   std::optional<TimePoint> total_deadline;
 };

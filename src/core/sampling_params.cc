@@ -8,7 +8,8 @@ namespace {
 // Written so that NaN fails.
 Status check_range(const char* field, double value, double low, double high) {
   if (value >= low && value <= high) return ok_status();
-  return invalid_argument(fmt::format("{} must be between {} and {}, got {}", field, low, high, value));
+  return invalid_argument(
+      fmt::format("{} must be between {} and {}, got {}", field, low, high, value));
 }
 
 }  // namespace
@@ -33,7 +34,8 @@ Status validate_sampling_params(const SamplingParams& params, int vocab_size) {
   }
   for (const auto& [token, bias] : params.logit_bias) {
     if (token < 0 || token >= vocab_size) {
-      return invalid_argument(fmt::format("logit_bias names token {}, the vocabulary has {}", token, vocab_size));
+      return invalid_argument(
+          fmt::format("logit_bias names token {}, the vocabulary has {}", token, vocab_size));
     }
     RETURN_IF_ERROR(check_range("logit_bias", bias, -100, 100));
   }

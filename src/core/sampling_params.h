@@ -2,7 +2,8 @@
 // SamplingParams: how one sequence turns logits into tokens. A plain value, validated once by
 // validate_sampling_params() wherever a request enters; the sampler trusts it afterwards.
 //
-// Order of operations (that of vLLM): logit_bias, penalties, temperature, top_k, top_p, min_p, pick.
+// Order of operations (that of vLLM): logit_bias, penalties, temperature, top_k, top_p, min_p,
+// pick.
 
 #include <cstdint>
 #include <utility>

@@ -17,10 +17,10 @@ struct TokenLogprob {
 
 struct SampledToken {
   TokenId id = 0;
-  float logprob = 0;          // 0 unless the slot asked for logprobs
-  int32_t top_begin = 0;      // index into StepResult::top_logprobs, best first
+  float logprob = 0;      // 0 unless the slot asked for logprobs
+  int32_t top_begin = 0;  // index into StepResult::top_logprobs, best first
   int32_t num_top = 0;
-  bool not_finite = false;    // a logit of this row was NaN or infinite; id is then meaningless
+  bool not_finite = false;  // a logit of this row was NaN or infinite; id is then meaningless
 };
 
 struct SpanResult {
@@ -33,7 +33,7 @@ struct StepResult {
   std::vector<SpanResult> spans;
   std::vector<SampledToken> tokens;
   std::vector<TokenLogprob> top_logprobs;
-  bool failed = false;        // the executor could not finish the step; no token is valid
+  bool failed = false;  // the executor could not finish the step; no token is valid
 
   void clear() {
     spans.clear();

@@ -29,12 +29,12 @@ struct EngineOptions {
 };
 
 struct StepReport {
-  bool worked = false;                     // something was planned or committed
-  std::optional<TimePoint> next_wakeup;    // earliest deadline of a waiting request
+  bool worked = false;                   // something was planned or committed
+  std::optional<TimePoint> next_wakeup;  // earliest deadline of a waiting request
   int num_spans = 0;
-  int num_tokens_in = 0;                   // rows computed
-  int num_tokens_out = 0;                  // tokens sampled
-  int64_t context_tokens = 0;              // sum of the spans' context lengths
+  int num_tokens_in = 0;       // rows computed
+  int num_tokens_out = 0;      // tokens sampled
+  int64_t context_tokens = 0;  // sum of the spans' context lengths
 };
 
 // Published once per step; each value is consistent by itself.
@@ -44,9 +44,9 @@ struct EngineSnapshot {
   int num_waiting = 0;
   int num_blocks_total = 0;
   int num_blocks_used = 0;
-  double step_ms_mean = 0;   // moving average of the executor's time
+  double step_ms_mean = 0;               // moving average of the executor's time
   double prefill_tokens_per_second = 0;  // moving average
-  bool failed = false;       // the executor failed; no request can be served
+  bool failed = false;                   // the executor failed; no request can be served
 };
 
 class Engine {

@@ -24,12 +24,12 @@ struct EventToken {
 // Filled in the finishing event of each choice.
 struct ChoiceUsage {
   int num_prompt_tokens = 0;
-  int num_cached_tokens = 0;      // prompt tokens found in the prefix cache
+  int num_cached_tokens = 0;  // prompt tokens found in the prefix cache
   int num_output_tokens = 0;
-  int num_reasoning_tokens = 0;   // part of the output tokens
-  Duration queue_time{};          // arrival to first plan
-  Duration prefill_time{};        // first plan to first token
-  Duration decode_time{};         // first to last token
+  int num_reasoning_tokens = 0;  // part of the output tokens
+  Duration queue_time{};         // arrival to first plan
+  Duration prefill_time{};       // first plan to first token
+  Duration decode_time{};        // first to last token
 };
 
 // Text of one channel only: a step that ends the thinking makes two events.
@@ -37,14 +37,14 @@ struct StreamEvent {
   uint64_t request_id = 0;
   int choice = 0;
   TextChannel channel = TextChannel::kAnswer;
-  std::string text;                 // may be empty; never half a character or half a stop string
-  std::vector<EventToken> tokens;   // ids behind the text, for logprobs and return_token_ids
+  std::string text;                // may be empty; never half a character or half a stop string
+  std::vector<EventToken> tokens;  // ids behind the text, for logprobs and return_token_ids
   FinishReason finish = FinishReason::kNone;
-  ChoiceUsage usage;                // valid when finish != kNone
+  ChoiceUsage usage;  // valid when finish != kNone
 };
 
-// Receives all events of a step at once: one wake-up per step and sink. Called on the engine thread;
-// must not block. Sinks outlive the requests that name them.
+// Receives all events of a step at once: one wake-up per step and sink. Called on the engine
+// thread; must not block. Sinks outlive the requests that name them.
 class EventSink {
  public:
   virtual ~EventSink() = default;

@@ -1,7 +1,7 @@
 #pragma once
-// HttpServer: HTTP/1.1 over Boost.Beast: connections, limits, deadlines, streams. It routes nothing:
-// every complete request goes to one handler. Errors before a request is complete (too large, too
-// slow, malformed) are answered here through `protocol_error`.
+// HttpServer: HTTP/1.1 over Boost.Beast: connections, limits, deadlines, streams. It routes
+// nothing: every complete request goes to one handler. Errors before a request is complete (too
+// large, too slow, malformed) are answered here through `protocol_error`.
 
 #include <chrono>
 #include <cstdint>
@@ -16,13 +16,13 @@ namespace sparrow::http {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 8000;                 // 0: any free port, see HttpServer::port()
-  std::vector<uint16_t> extra_ports;    // same handler, e.g. --ui-port
+  uint16_t port = 8000;               // 0: any free port, see HttpServer::port()
+  std::vector<uint16_t> extra_ports;  // same handler, e.g. --ui-port
   int num_io_threads = 1;
   size_t max_header_bytes = 32u << 10;
   size_t max_body_bytes = 32u << 20;
   size_t max_connections = 4096;
-  size_t max_unsent_bytes = 4u << 20;   // per stream; beyond it the slow reader is dropped
+  size_t max_unsent_bytes = 4u << 20;  // per stream; beyond it the slow reader is dropped
   std::chrono::milliseconds header_timeout{10'000};
   std::chrono::milliseconds body_timeout{60'000};
   std::chrono::milliseconds keep_alive_timeout{75'000};

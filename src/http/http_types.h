@@ -14,14 +14,14 @@ namespace sparrow::http {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Request {
-  std::string method;          // "GET"
-  std::string target;          // as sent
-  std::string path;            // decoded, without query; routed and authorised by this one string
-  std::string query;           // without '?', not decoded
-  Headers headers;             // names in lower case
+  std::string method;  // "GET"
+  std::string target;  // as sent
+  std::string path;    // decoded, without query; routed and authorised by this one string
+  std::string query;   // without '?', not decoded
+  Headers headers;     // names in lower case
   std::string body;
   std::string remote_address;
-  std::string request_id;      // the client's sane X-Request-Id, else ours
+  std::string request_id;  // the client's sane X-Request-Id, else ours
 
   // First header of that (lower case) name, else empty.
   std::string_view header(std::string_view name) const;

@@ -24,12 +24,12 @@ namespace sparrow {
 class TensorSource;
 
 struct ExecutorLimits {
-  int32_t block_tokens = 16;        // positions per KV block
-  int32_t num_blocks = 0;           // usable block ids are [0, num_blocks)
-  int32_t num_slots = 0;            // slots are [0, num_slots)
-  int32_t max_batch_tokens = 0;     // rows of one plan
-  int32_t max_context_tokens = 0;   // longest sequence, prompt and output
-  int32_t vocab_size = 0;           // padded: rows of lm_head
+  int32_t block_tokens = 16;       // positions per KV block
+  int32_t num_blocks = 0;          // usable block ids are [0, num_blocks)
+  int32_t num_slots = 0;           // slots are [0, num_slots)
+  int32_t max_batch_tokens = 0;    // rows of one plan
+  int32_t max_context_tokens = 0;  // longest sequence, prompt and output
+  int32_t vocab_size = 0;          // padded: rows of lm_head
 };
 
 using Ticket = uint64_t;

@@ -15,11 +15,11 @@ struct ModelConfig {
   int32_t hidden_size = 0;
   int32_t intermediate_size = 0;
   int32_t num_layers = 0;
-  int32_t num_heads = 0;      // query heads
-  int32_t num_kv_heads = 0;   // divides num_heads
-  int32_t head_dim = 0;       // even
-  int32_t vocab_size = 0;     // rows of the embedding, padding included
-  int32_t max_position = 0;   // hard limit of positions
+  int32_t num_heads = 0;     // query heads
+  int32_t num_kv_heads = 0;  // divides num_heads
+  int32_t head_dim = 0;      // even
+  int32_t vocab_size = 0;    // rows of the embedding, padding included
+  int32_t max_position = 0;  // hard limit of positions
   float rms_norm_eps = 1e-6f;
   float rope_theta = 10000.0f;
   bool tied_embeddings = false;

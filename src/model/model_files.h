@@ -30,9 +30,9 @@ struct ModelFiles {
   std::string path;  // the directory or file that was opened
   ModelConfig config;
   std::unique_ptr<TensorSource> weights;
-  TokenizerSpec tokenizer;    // check has_tokenizer first
+  TokenizerSpec tokenizer;     // check has_tokenizer first
   bool has_tokenizer = false;  // test models may come without one
-  std::string chat_template;  // Jinja source; empty: none
+  std::string chat_template;   // Jinja source; empty: none
   GenerationDefaults generation;
 };
 

@@ -20,8 +20,8 @@ namespace sparrow {
 // Bytes may be unaligned: copy or load unaligned. Valid until release() or the source dies.
 struct SourceTensor {
   TensorType type = TensorType::kF32;
-  int64_t rows = 1;   // 1 for vectors (norms, biases)
-  int64_t cols = 0;   // row length = inputs of a matrix
+  int64_t rows = 1;  // 1 for vectors (norms, biases)
+  int64_t cols = 0;  // row length = inputs of a matrix
   std::span<const std::byte> bytes;
 
   size_t row_bytes() const { return static_cast<size_t>(bytes.size() / static_cast<size_t>(rows)); }

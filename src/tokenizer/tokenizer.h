@@ -34,12 +34,12 @@ struct TokenizerSpec {
   std::vector<std::string> pieces;  // by id, in the byte alphabet of GPT-2; empty: no such token
   std::vector<std::pair<std::string, std::string>> merges;  // first = merged first
   std::vector<AddedToken> added_tokens;
-  std::string split_pattern;        // PCRE2 syntax; empty: the text is one word
+  std::string split_pattern;  // PCRE2 syntax; empty: the text is one word
   bool nfc = false;
-  bool ignore_merges = false;       // a word that is a piece is taken whole
-  TokenId bos_token_id = -1;        // the tokenizer's own, not config.json's
+  bool ignore_merges = false;  // a word that is a piece is taken whole
+  TokenId bos_token_id = -1;   // the tokenizer's own, not config.json's
   TokenId eos_token_id = -1;
-  bool add_bos = false;             // plain text prompts start with bos
+  bool add_bos = false;  // plain text prompts start with bos
 };
 
 struct EncodeOptions {

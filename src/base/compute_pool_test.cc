@@ -1,0 +1,59 @@
+#include "base/compute_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <vector>
+
+#include "base/task_pool.h"
+
+namespace sparrow {
+namespace {
+
+TEST(ComputePool, Run_CallsEveryWorkerOnce) {
+  for (const int num_threads : {1, 2, 5}) {
+    ComputePool pool(num_threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::atomic<int>> calls(static_cast<size_t>(num_threads));
+      pool.run([&](int worker) { calls[static_cast<size_t>(worker)]++; });
+      for (const auto& count : calls) ASSERT_EQ(count.load(), 1);
+    }
+  }
+}
+
+TEST(ComputePool, ParallelFor_VisitsEveryIndexOnce) {
+  ComputePool pool(3);
+  for (const int64_t count : {0, 1, 2, 3, 7, 1000}) {
+    std::vector<std::atomic<int>> visits(static_cast<size_t>(count));
+    pool.parallel_for(count, [&](int64_t index, int worker) {
+      ASSERT_LT(worker, pool.num_threads());
+      visits[static_cast<size_t>(index)]++;
+    });
+    for (const auto& visit : visits) ASSERT_EQ(visit.load(), 1);
+  }
+}
+
+TEST(TaskPool, Destructor_FinishesWhatWasAccepted) {
+  std::atomic<int> done{0};
+  int accepted = 0;
+  {
+    TaskPool pool(2, 8);
+    for (int i = 0; i < 100; ++i) accepted += pool.try_submit([&] { done++; }) ? 1 : 0;
+  }
+  EXPECT_EQ(done.load(), accepted);
+  EXPECT_GE(accepted, 8);
+}
+
+TEST(BoundedQueue, Full_RefusesAndLeavesTheItem) {
+  BoundedQueue<std::string> queue(1);
+  std::string first = "first", second = "second";
+  EXPECT_TRUE(queue.try_push(std::move(first)));
+  EXPECT_FALSE(queue.try_push(std::move(second)));
+  EXPECT_EQ(second, "second");
+  queue.close();
+  EXPECT_EQ(queue.pop(), "first");
+  EXPECT_EQ(queue.pop(), std::nullopt);
+}
+
+}  // namespace
+}  // namespace sparrow
