@@ -1,0 +1,55 @@
+#pragma once
+// PackedMatrix: a weight matrix in the layout of kernels.h (strips of 32 rows, zero-padded). Values
+// are exactly those of the source: packing only moves bytes. Owns its memory; movable.
+//
+//   ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::allocate(format, rows, cols));
+//   RETURN_IF_ERROR(matrix.pack_rows(0, rows, source.type, source.bytes));
+//
+// pack_rows may be called from several threads for disjoint ranges of whole strips. Errors: a group
+// format whose cols are no multiple of 32, a source of another type, a scale that is not finite.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/status.h"
+#include "kernels/kernels.h"
+#include "quant/tensor_type.h"
+
+namespace sparrow {
+
+const char* weight_format_name(WeightFormat format);
+// The packed format that keeps a tensor type's values.
+WeightFormat weight_format_for(TensorType type);
+
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  // All rows zero.
+  static Result<PackedMatrix> allocate(WeightFormat format, int64_t rows, int64_t cols);
+
+  // Packs num_rows rows in the source's row format to the rows from row_begin on. Bytes may be
+  // unaligned; `bytes` must be exactly num_rows rows.
+  Status pack_rows(int64_t row_begin, int64_t num_rows, TensorType type,
+                   std::span<const std::byte> bytes);
+  // Writes cols floats: the exact values of one row.
+  void unpack_row(int64_t row, float* out) const;
+
+  int64_t rows() const { return view_.rows; }
+  int64_t cols() const { return view_.cols; }
+  int64_t num_strips() const { return (view_.rows + kStripRows - 1) / kStripRows; }
+  int64_t bytes() const { return num_strips() * view_.strip_bytes; }
+  WeightFormat format() const { return view_.format; }
+  bool empty() const { return view_.data == nullptr; }
+  const PackedView& view() const { return view_; }
+
+ private:
+  struct FreeBytes {
+    void operator()(uint8_t* data) const;
+  };
+  std::unique_ptr<uint8_t[], FreeBytes> data_;
+  PackedView view_;
+};
+
+}  // namespace sparrow
