@@ -1,47 +1,5 @@
 #pragma once
-// Conversions between fp32 and the 16-bit floats, bit-exact with the instructions the fast kernels
-// use (round to nearest even). Internal linkage, so that ISA files may include it.
+// Conversions between fp32 and the 16-bit floats for kernels. Internal linkage, so that ISA files
+// may include it.
 
-#include <stdint.h>
-#include <string.h>
-
-namespace sparrow {
-
-static inline float float_from_bits(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-static inline uint32_t bits_from_float(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-static inline float float_from_bf16(uint16_t half) {
-  return float_from_bits(static_cast<uint32_t>(half) << 16);
-}
-
-// NaN stays NaN: rounding must not carry into the exponent.
-static inline uint16_t bf16_from_float(float value) {
-  const uint32_t bits = bits_from_float(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
-static inline float float_from_f16(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1fu;
-  const uint32_t mantissa = half & 0x3ffu;
-  if (exponent == 0x1fu) {
-    const uint32_t quiet = mantissa != 0 ? 0x400000u : 0u;
-    return float_from_bits(sign | 0x7f800000u | (mantissa << 13) | quiet);
-  }
-  if (exponent != 0) return float_from_bits(sign | ((exponent + 112u) << 23) | (mantissa << 13));
-  // Subnormal: mantissa * 2^-24 is exact in fp32.
-  const float magnitude = static_cast<float>(mantissa) * 5.9604644775390625e-8f;
-  return float_from_bits(sign | bits_from_float(magnitude));
-}
-
-}  // namespace sparrow
+#include "tensor/half.h"
