@@ -3,6 +3,7 @@
 // added tokens -> NFC -> split pattern (PCRE2) -> bytes -> merges -> ids, and back.
 //
 // Immutable after create(); thread-safe. TokenizerSpec is what a file says, format-neutral.
+// Text that is not valid UTF-8 is encoded as if each maximal invalid part were U+FFFD.
 //
 //   ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::create(std::move(spec)));
 //   std::vector<TokenId> ids = tokenizer->encode("Hello", {.add_bos = true});
@@ -31,7 +32,10 @@ struct AddedToken {
 };
 
 struct TokenizerSpec {
-  std::vector<std::string> pieces;  // by id, in the byte alphabet of GPT-2; empty: no such token
+  std::string source;  // names the file in errors
+  // By id, in the byte alphabet of GPT-2; empty: no such token. The id of an added token may be
+  // empty here or lie beyond the end; what stands there does not need to be in the alphabet.
+  std::vector<std::string> pieces;
   std::vector<std::pair<std::string, std::string>> merges;  // first = merged first
   std::vector<AddedToken> added_tokens;
   std::string split_pattern;  // PCRE2 syntax; empty: the text is one word
@@ -44,12 +48,18 @@ struct TokenizerSpec {
 
 struct EncodeOptions {
   bool parse_added_tokens = true;
-  // Put bos first, if the spec says add_bos and the text does not already start with its text.
+  // Put bos first, if the spec says add_bos and the text does not already start with it as a token:
+  // with parse_added_tokens off, bos written in the text is ordinary text.
   bool add_bos = false;
 };
 
 class Tokenizer {
  public:
+  // Most ids a tokenizer may have, and most ids in front of the last one that name no token.
+  static constexpr TokenId kMaxTokens = 1 << 21;
+  static constexpr size_t kMaxHoles = 1u << 16;
+
+  // Error: a sentence naming the piece, merge, added token or pattern that contradicts the rest.
   static Result<std::shared_ptr<const Tokenizer>> create(TokenizerSpec spec);
   ~Tokenizer();
 
@@ -93,6 +103,8 @@ class StreamDecoder {
 };
 
 // Reads tokenizer.json and, when present beside it, tokenizer_config.json of a model directory.
+// Error: one line naming file, field, what was found and what was expected; what we cannot do
+// exactly is refused by name.
 Result<TokenizerSpec> read_hf_tokenizer(const std::string& directory);
 
 }  // namespace sparrow
