@@ -1,0 +1,31 @@
+#pragma once
+// Command: one subcommand of the program: its option table and the function that runs it.
+// Only cmd/ prints and chooses exit codes: 0 done, 1 failed, 2 wrong usage.
+
+#include <string>
+#include <vector>
+
+#include "base/options.h"
+
+namespace sparrow {
+
+struct Command {
+  const CommandSpec& (*spec)();
+  int (*run)(const OptionValues& values);
+};
+
+const CommandSpec& serve_spec();
+int run_serve(const OptionValues& values);
+const CommandSpec& run_spec();
+int run_run(const OptionValues& values);
+const CommandSpec& tokenize_spec();
+int run_tokenize(const OptionValues& values);
+const CommandSpec& synth_spec();
+int run_synth(const OptionValues& values);
+const CommandSpec& bench_spec();
+int run_bench(const OptionValues& values);
+
+// Prints "error: message" to stderr and returns the exit code 1.
+int fail(const Status& status);
+
+}  // namespace sparrow
