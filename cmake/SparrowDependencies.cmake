@@ -23,7 +23,6 @@ add_library(boost_headers INTERFACE)
 if(NOT SPARROW_BOOST_INCLUDE STREQUAL "/usr/include")
   target_include_directories(boost_headers SYSTEM INTERFACE ${SPARROW_BOOST_INCLUDE})
 endif()
-target_compile_definitions(boost_headers INTERFACE BOOST_JSON_STANDALONE=0)
 target_link_libraries(boost_headers INTERFACE Threads::Threads)
 
 if(SPARROW_BUILD_TESTS)

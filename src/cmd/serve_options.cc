@@ -1,0 +1,229 @@
+// The options of `sparrow serve`. Names are those of vLLM where it has them, so that known command
+// lines run unchanged; what has no effect here says so in its help.
+
+#include "cmd/command.h"
+#include "cmd/model_options.h"
+
+namespace sparrow {
+namespace {
+
+constexpr const char* kServer = "Server";
+constexpr const char* kLimits = "Limits";
+constexpr const char* kAnswers = "Answers";
+
+std::vector<OptionSpec> server_options() {
+  return {
+      {.name = "host",
+       .type = OptionType::kString,
+       .default_text = "127.0.0.1",
+       .help = "Address to listen on; 0.0.0.0 for every interface",
+       .group = kServer},
+      {.name = "port",
+       .type = OptionType::kInt,
+       .default_text = "8000",
+       .help = "Port to listen on; 0 takes a free one and prints it",
+       .min = 0,
+       .max = 65535,
+       .aliases = "-p",
+       .group = kServer},
+      {.name = "ui-port",
+       .type = OptionType::kInt,
+       .default_text = "",
+       .help = "Listen on this port too, with the same pages and API",
+       .min = 1,
+       .max = 65535,
+       .group = kServer},
+      {.name = "api-key",
+       .type = OptionType::kList,
+       .default_text = "",
+       .help = "Keys that may use the API; without one everybody may",
+       .group = kServer},
+      {.name = "served-model-name",
+       .type = OptionType::kList,
+       .default_text = "",
+       .help = "Names the model answers to, beside its path and hub id; the first is what it calls "
+               "itself",
+       .group = kServer},
+      {.name = "cors",
+       .type = OptionType::kList,
+       .default_text = "",
+       .help = "Origins of web pages that may call the API; * for any",
+       .aliases = "--allowed-origins",
+       .group = kServer},
+      {.name = "io-threads",
+       .type = OptionType::kInt,
+       .default_text = "1",
+       .help = "Threads for connections",
+       .min = 1,
+       .max = 16,
+       .group = kServer},
+      {.name = "log-file",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "Write the log to this file too",
+       .group = kServer},
+      {.name = "log-level",
+       .type = OptionType::kString,
+       .default_text = "info",
+       .help = "Least important lines that are written",
+       .choices = "debug|info|warning|error",
+       .group = kServer},
+      {.name = "shutdown-timeout",
+       .type = OptionType::kNumber,
+       .default_text = "30",
+       .help = "How long running answers may go on after SIGTERM; new ones get 503",
+       .unit = "seconds",
+       .min = 0,
+       .max = 86400,
+       .group = kServer},
+      {.name = "timeout-keep-alive",
+       .type = OptionType::kNumber,
+       .default_text = "75",
+       .help = "How long an idle connection stays open",
+       .unit = "seconds",
+       .min = 1,
+       .max = 86400,
+       .group = kServer},
+      {.name = "workers",
+       .type = OptionType::kInt,
+       .default_text = "1",
+       .help = "Accepted, without effect: one process serves everybody",
+       .min = 1,
+       .max = 1024,
+       .group = kServer},
+  };
+}
+
+std::vector<OptionSpec> limit_options() {
+  return {
+      {.name = "max-step-ms",
+       .type = OptionType::kNumber,
+       .default_text = "250",
+       .help = "Predicted duration one step may take: long prompts are cut to fit",
+       .unit = "ms",
+       .min = 1,
+       .max = 60000,
+       .group = kLimits},
+      {.name = "max-num-queued-reqs",
+       .type = OptionType::kSize,
+       .default_text = "1024",
+       .help = "Waiting requests; more get 503 with Retry-After",
+       .min = 1,
+       .max = 1e6,
+       .group = kLimits},
+      {.name = "max-connections",
+       .type = OptionType::kSize,
+       .default_text = "4096",
+       .help = "Open connections; more are refused",
+       .min = 1,
+       .max = 1e6,
+       .group = kLimits},
+      {.name = "max-body-bytes",
+       .type = OptionType::kSize,
+       .default_text = "32M",
+       .help = "Largest request body; more gets 413",
+       .unit = "bytes",
+       .min = 1024,
+       .max = 1073741824,
+       .group = kLimits},
+      {.name = "max-n",
+       .type = OptionType::kInt,
+       .default_text = "16",
+       .help = "Largest `n` of one request",
+       .min = 1,
+       .max = 128,
+       .group = kLimits},
+      {.name = "default-max-tokens",
+       .type = OptionType::kSize,
+       .default_text = "32768",
+       .help = "Longest answer where the request names no max_tokens (and the context has room)",
+       .unit = "tokens",
+       .min = 1,
+       .max = 1048576,
+       .group = kLimits},
+  };
+}
+
+std::vector<OptionSpec> answer_options() {
+  return {
+      {.name = "system-role",
+       .type = OptionType::kString,
+       .default_text = "auto",
+       .help = "System text: fold it into the first user message, keep it, or refuse it; auto "
+               "folds for R1",
+       .choices = "auto|fold|keep|reject",
+       .group = kAnswers},
+      {.name = "reasoning-field",
+       .type = OptionType::kString,
+       .default_text = "both",
+       .help = "Where thinking goes: both fields, one of them, or inline <think> tags",
+       .choices = "both|reasoning_content|reasoning|inline",
+       .group = kAnswers},
+      {.name = "reasoning-parser",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "Accepted, without effect: the model's own think tokens decide",
+       .group = kAnswers},
+      {.name = "unknown-fields",
+       .type = OptionType::kString,
+       .default_text = "warn",
+       .help = "Request fields no API defines: name them in x-sparrow-ignored, or refuse",
+       .choices = "warn|reject",
+       .group = kAnswers},
+      {.name = "chat-template",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "File with a Jinja chat template to use instead of the model's",
+       .group = kAnswers},
+      {.name = "generation-config",
+       .type = OptionType::kString,
+       .default_text = "auto",
+       .help = "Sampling defaults: auto reads the model's generation_config.json, vllm ignores it",
+       .choices = "auto|vllm",
+       .group = kAnswers},
+      {.name = "enable-prefix-caching",
+       .type = OptionType::kFlag,
+       .default_text = "true",
+       .help = "Accepted: shared prompt prefixes are not kept yet",
+       .group = kAnswers},
+      {.name = "enable-chunked-prefill",
+       .type = OptionType::kFlag,
+       .default_text = "true",
+       .help = "Accepted, always on: long prompts never freeze the streams of others",
+       .group = kAnswers},
+      {.name = "seed",
+       .type = OptionType::kInt,
+       .default_text = "",
+       .help = "Seed of requests that name none; default: a new one each time",
+       .min = 0,
+       .group = kAnswers},
+  };
+}
+
+constexpr const char* kExamples =
+    "  sparrow serve\n"
+    "  sparrow serve --model /models/DeepSeek-R1-Distill-Qwen-1.5B --max-model-len 8K\n"
+    "  sparrow serve --model r1-q8_0.gguf --host 0.0.0.0 --port 8000 --api-key secret\n"
+    "  SPARROW_MODEL=deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B sparrow serve --threads 4\n";
+
+std::vector<OptionSpec> all_options() {
+  std::vector<OptionSpec> all = with_model_options({});
+  for (const auto& part : {server_options(), limit_options(), answer_options()}) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+}  // namespace
+
+const CommandSpec& serve_spec() {
+  static const std::vector<OptionSpec> kOptions = all_options();
+  static const CommandSpec kSpec{.name = "serve",
+                                 .summary = "Serve a model over an OpenAI-compatible API",
+                                 .positional = "[MODEL]",
+                                 .options = kOptions,
+                                 .examples = kExamples};
+  return kSpec;
+}
+
+}  // namespace sparrow
