@@ -34,12 +34,14 @@ struct StepResult {
   std::vector<SampledToken> tokens;
   std::vector<TokenLogprob> top_logprobs;
   bool failed = false;  // the executor could not finish the step; no token is valid
+  int64_t elapsed_ns = 0;  // from begin() to this result: measured, or simulated by a fake
 
   void clear() {
     spans.clear();
     tokens.clear();
     top_logprobs.clear();
     failed = false;
+    elapsed_ns = 0;
   }
 };
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -21,11 +22,12 @@
 namespace sparrow {
 
 struct EngineOptions {
-  int max_num_seqs = 64;              // sequences in one step; at most the executor's slots
-  int max_num_batched_tokens = 2048;  // rows of one step; at most the executor's limit
-  double max_step_ms = 250;           // predicted duration a step may take
-  int max_num_queued_reqs = 1024;     // waiting requests; beyond it submit() refuses
-  size_t inbox_capacity = 4096;       // commands not yet drained
+  int max_num_seqs = 64;               // sequences in one step; at most the executor's slots
+  int max_num_batched_tokens = 2048;   // rows of one step; at most the executor's limit
+  double max_step_ms = 250;            // predicted duration a step may take
+  int max_num_queued_reqs = 1024;      // waiting requests; beyond it submit() refuses
+  size_t inbox_capacity = 4096;        // commands not yet drained
+  std::string model_name = "sparrow";  // label of the metrics
 };
 
 struct StepReport {
@@ -66,6 +68,8 @@ class Engine {
   StepReport step(TimePoint now);
   // Blocks until a command arrives or the time comes.
   void wait_for_work(TimePoint until);
+  // Ends a wait_for_work() now; thread-safe.
+  void wake();
   // Everything still running ends with `reason` at the next step; submit() refuses from now on.
   void stop_accepting();
   void abort_all(FinishReason reason);

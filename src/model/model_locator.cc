@@ -25,7 +25,7 @@ std::string lower(std::string text) {
   return text;
 }
 
-bool exists(const fs::path& path) {
+bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
@@ -43,16 +43,16 @@ void add_name(std::vector<std::string>& names, const std::string& name) {
   names.push_back(name);
 }
 
-bool is_model(const fs::path& path) { return exists(path / "config.json"); }
+bool is_model(const fs::path& path) { return is_there(path / "config.json"); }
 
 // "models--org--name" -> "org/name"; nothing for other folders.
 std::optional<std::string> hub_id_of_folder(const std::string& folder) {
   constexpr std::string_view kPrefix = "models--";
   if (!folder.starts_with(kPrefix)) return std::nullopt;
-  std::string id = folder.substr(kPrefix.size());
-  const size_t at = id.find("--");
-  if (at == std::string::npos) return std::nullopt;
-  return id.replace(at, 2, "/");
+  const std::string_view rest = std::string_view(folder).substr(kPrefix.size());
+  const size_t at = rest.find("--");
+  if (at == std::string_view::npos) return std::nullopt;
+  return fmt::format("{}/{}", rest.substr(0, at), rest.substr(at + 2));
 }
 
 // The snapshot that refs/main names, else any complete one.
@@ -127,7 +127,7 @@ std::vector<std::string> hub_cache_directories() {
 }
 
 Result<ModelLocation> locate_model(const std::string& wanted) {
-  if (exists(wanted)) {
+  if (is_there(wanted)) {
     ModelLocation location{wanted, ModelOrigin::kGiven, {}};
     add_name(location.names, wanted);
     add_name(location.names, last_part(wanted));

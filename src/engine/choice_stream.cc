@@ -1,0 +1,112 @@
+#include "engine/choice_stream.h"
+
+#include <algorithm>
+
+namespace sparrow {
+namespace {
+
+constexpr TimePoint kNever{};
+
+// Zero when one of both never happened.
+Duration between(TimePoint begin, TimePoint end) {
+  return begin == kNever || end == kNever ? Duration{} : end - begin;
+}
+
+}  // namespace
+
+ChoiceStream::ChoiceStream(const Tokenizer& tokenizer, std::shared_ptr<const Request> request,
+                           int choice, EventSink* sink)
+    : request_(std::move(request)),
+      choice_(choice),
+      sink_(sink),
+      decoder_(tokenizer, request_->skip_special_tokens),
+      stops_(request_->stop.strings, request_->stop.include_stop_string),
+      channel_(request_->reasoning.starts_inside ? TextChannel::kReasoning : TextChannel::kAnswer) {
+}
+
+bool ChoiceStream::is_stop_token(TokenId id) const {
+  const StopRules& stop = request_->stop;
+  return !stop.ignore_eos && std::binary_search(stop.token_ids.begin(), stop.token_ids.end(), id);
+}
+
+StreamEvent& ChoiceStream::pending() {
+  if (!pending_) {
+    pending_.emplace();
+    pending_->request_id = request_->id;
+    pending_->choice = choice_;
+    pending_->channel = channel_;
+  }
+  return *pending_;
+}
+
+void ChoiceStream::emit(std::vector<StreamEvent>& events) {
+  if (pending_) events.push_back(std::move(*pending_));
+  pending_.reset();
+}
+
+// Text still inside the decoder and the stop matcher belongs to the channel that ends now.
+void ChoiceStream::flush_text() {
+  if (stopped_) return;
+  piece_.clear();
+  decoder_.flush(piece_);
+  std::string& text = pending().text;
+  if (channel_ == TextChannel::kAnswer) {
+    stopped_ = stops_.push(piece_, text);
+    if (!stopped_) stops_.flush(text);
+  } else {
+    text += piece_;
+  }
+}
+
+bool ChoiceStream::switch_channel(TokenId id, std::vector<StreamEvent>& events) {
+  const ReasoningTokens& reasoning = request_->reasoning;
+  const bool opens = channel_ == TextChannel::kAnswer && id == reasoning.start && id >= 0;
+  const bool closes = channel_ == TextChannel::kReasoning && id == reasoning.end;
+  if (!opens && !closes) return false;
+  flush_text();
+  emit(events);
+  channel_ = opens ? TextChannel::kReasoning : TextChannel::kAnswer;
+  return true;
+}
+
+FinishReason ChoiceStream::push(const SampledToken& token, std::span<const TokenLogprob> top,
+                                int num_output, int max_tokens, std::vector<StreamEvent>& events) {
+  const bool was_reasoning = channel_ == TextChannel::kReasoning;
+  const bool switched = switch_channel(token.id, events);
+  if (was_reasoning || switched) ++num_reasoning_tokens_;
+  StreamEvent& event = pending();
+  event.tokens.push_back({token.id, token.logprob, {top.begin(), top.end()}});
+  const bool is_stop = is_stop_token(token.id);
+  if (!switched && !is_stop) {
+    piece_.clear();
+    decoder_.push(token.id, piece_);
+    if (channel_ == TextChannel::kAnswer) {
+      stopped_ = stops_.push(piece_, event.text);
+    } else {
+      event.text += piece_;
+    }
+  }
+  if (!event.text.empty() && !stopped_) emit(events);
+  if (is_stop) return FinishReason::kStopToken;
+  if (stopped_) return FinishReason::kStopString;
+  if (num_output >= request_->stop.max_tokens) return FinishReason::kMaxTokens;
+  if (num_output >= max_tokens) return FinishReason::kContextFull;
+  return FinishReason::kNone;
+}
+
+void ChoiceStream::finish(const Sequence& sequence, std::vector<StreamEvent>& events) {
+  flush_text();
+  StreamEvent& event = pending();
+  event.finish = sequence.finish;
+  ChoiceUsage& usage = event.usage;
+  usage.num_prompt_tokens = sequence.num_prompt_tokens;
+  usage.num_cached_tokens = sequence.num_cached;
+  usage.num_output_tokens = sequence.num_output_tokens();
+  usage.num_reasoning_tokens = num_reasoning_tokens_;
+  usage.queue_time = between(request_->arrival, sequence.first_planned);
+  usage.prefill_time = between(sequence.first_planned, sequence.first_token);
+  usage.decode_time = between(sequence.first_token, sequence.last_token);
+  emit(events);
+}
+
+}  // namespace sparrow

@@ -1,0 +1,287 @@
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include "base/clock.h"
+#include "engine/engine_thread.h"
+#include "engine/test_support.h"
+
+namespace sparrow {
+namespace {
+
+class EngineTest : public ::testing::Test {
+ protected:
+  void make(FakeExecutorOptions fake = {}, EngineOptions options = {}) {
+    fake.limits.vocab_size = kTestVocab;
+    executor_ = std::make_unique<FakeExecutor>(fake);
+    engine_ = std::make_unique<Engine>(*executor_, *tokenizer_, options, &metrics_);
+  }
+  void submit(Request request) {
+    const Status status = engine_->submit(std::move(request), &sink_);
+    ASSERT_TRUE(status.ok()) << status.message();
+  }
+  // Steps until nothing is left; a bound instead of a hope.
+  void run() {
+    for (int step = 0; step < 100000; ++step) {
+      clock_.advance(from_ms(1));
+      if (!engine_->step(clock_.now()).worked && engine_->idle()) return;
+    }
+    FAIL() << "the engine does not come to rest";
+  }
+  std::string text_of(const std::vector<TokenId>& tokens) { return tokenizer_->decode(tokens); }
+
+  std::shared_ptr<const Tokenizer> tokenizer_ = test_tokenizer();
+  MetricsRegistry metrics_;
+  std::unique_ptr<FakeExecutor> executor_;
+  std::unique_ptr<Engine> engine_;
+  CollectingSink sink_;
+  FakeClock clock_;
+};
+
+// Tokens that are plain ASCII letters, so that text and tokens correspond one to one.
+FakeExecutorOptions letters() {
+  FakeExecutorOptions fake;
+  fake.first_token = 'a';
+  fake.num_tokens = 26;
+  return fake;
+}
+
+TEST_F(EngineTest, OneRequest_GivesExactlyItsTokens) {
+  make(letters());
+  submit(test_request(1, prompt_of(1, 10), 20));
+  run();
+  const Transcript& got = sink_.at(1);
+  EXPECT_EQ(got.tokens, executor_->expected_tokens(prompt_of(1, 10), 20));
+  EXPECT_EQ(got.answer, text_of(got.tokens));
+  EXPECT_EQ(got.finishes, std::vector<FinishReason>{FinishReason::kMaxTokens});
+  EXPECT_EQ(got.usage.num_prompt_tokens, 10);
+  EXPECT_EQ(got.usage.num_output_tokens, 20);
+  EXPECT_EQ(engine_->snapshot().num_blocks_used, 0);
+  EXPECT_EQ(executor_->num_held_slots(), 0);
+}
+
+TEST_F(EngineTest, ManyRequestsWithFewBlocks_ChangeNobodysText) {
+  FakeExecutorOptions fake = letters();
+  fake.limits.num_blocks = 40;  // 160 tokens for 12 requests of up to 90
+  fake.limits.max_context_tokens = 100;
+  fake.limits.max_batch_tokens = 16;  // prompts are cut
+  make(fake);
+  for (uint64_t id = 1; id <= 12; ++id) {
+    submit(test_request(id, prompt_of(id, static_cast<int>(id) * 4), 40));
+  }
+  run();
+  for (uint64_t id = 1; id <= 12; ++id) {
+    EXPECT_EQ(sink_.at(id).tokens,
+              executor_->expected_tokens(prompt_of(id, static_cast<int>(id) * 4), 40));
+  }
+  EXPECT_NE(metrics_.render().find("vllm:num_preemptions_total"), std::string::npos);
+  EXPECT_EQ(engine_->snapshot().num_blocks_used, 0);
+}
+
+TEST_F(EngineTest, Choices_AreSequencesOfTheirOwn) {
+  make(letters());
+  Request request = test_request(1, prompt_of(3, 5), 6);
+  request.num_choices = 3;
+  submit(std::move(request));
+  run();
+  EXPECT_EQ(sink_.transcripts.size(), 3u);
+  for (int choice = 0; choice < 3; ++choice) EXPECT_EQ(sink_.at(1, choice).tokens.size(), 6u);
+}
+
+TEST_F(EngineTest, StopString_EndsAcrossTokensAndIsCutOut) {
+  make(letters());
+  const std::string whole = text_of(executor_->expected_tokens(prompt_of(1, 4), 30));
+  Request request = test_request(1, prompt_of(1, 4), 30);
+  request.stop.strings = {whole.substr(11, 3)};
+  const size_t first = whole.find(request.stop.strings[0]);
+  submit(std::move(request));
+  run();
+  EXPECT_EQ(sink_.at(1).answer, whole.substr(0, first));
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kStopString);
+  EXPECT_EQ(sink_.at(1).usage.num_output_tokens, static_cast<int>(first) + 3);
+}
+
+TEST_F(EngineTest, StopToken_EndsUnlessIgnored) {
+  FakeExecutorOptions fake = letters();
+  fake.eos_token = kEos;
+  fake.eos_per_mille = 100;
+  make(fake);
+  Request request = test_request(1, prompt_of(1, 4), 100);
+  request.stop.token_ids = {kEos};
+  Request ignoring = request;
+  ignoring.id = 2;
+  ignoring.stop.ignore_eos = true;
+  submit(std::move(request));
+  submit(std::move(ignoring));
+  run();
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kStopToken);
+  EXPECT_EQ(sink_.at(1).tokens.back(), kEos);
+  EXPECT_EQ(sink_.at(1).answer.find("<eos>"), std::string::npos);
+  EXPECT_EQ(sink_.at(2).finishes.back(), FinishReason::kMaxTokens);
+  EXPECT_EQ(sink_.at(2).usage.num_output_tokens, 100);
+}
+
+TEST_F(EngineTest, Thinking_GoesToItsChannelByTokenId) {
+  FakeExecutorOptions fake = letters();
+  fake.eos_token = kThinkEnd;
+  fake.eos_per_mille = 60;
+  make(fake);
+  Request request = test_request(1, prompt_of(1, 4), 80);
+  request.reasoning = {.start = kThinkStart, .end = kThinkEnd, .starts_inside = true};
+  submit(std::move(request));
+  run();
+  const Transcript& got = sink_.at(1);
+  const auto end = std::find(got.tokens.begin(), got.tokens.end(), kThinkEnd);
+  ASSERT_NE(end, got.tokens.end());
+  EXPECT_EQ(got.reasoning, text_of({got.tokens.begin(), end}));
+  EXPECT_EQ(got.usage.num_reasoning_tokens, end - got.tokens.begin() + 1);
+  EXPECT_FALSE(got.answer.empty());
+}
+
+TEST_F(EngineTest, StopStringInThinking_DoesNotEndTheAnswer) {
+  FakeExecutorOptions fake = letters();
+  make(fake);
+  Request request = test_request(1, prompt_of(1, 4), 30);
+  request.reasoning = {.start = kThinkStart, .end = kThinkEnd, .starts_inside = true};
+  request.stop.strings = {text_of(executor_->expected_tokens(prompt_of(1, 4), 5))};
+  submit(std::move(request));
+  run();
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kMaxTokens);
+  EXPECT_EQ(sink_.at(1).reasoning.size(), 30u);
+}
+
+TEST_F(EngineTest, RandomBytes_AreAlwaysValidUtf8AndComplete) {
+  make();  // all 256 bytes
+  for (uint64_t id = 1; id <= 8; ++id) submit(test_request(id, prompt_of(id, 6), 60));
+  run();
+  for (uint64_t id = 1; id <= 8; ++id) {
+    EXPECT_EQ(sink_.at(id).answer, text_of(sink_.at(id).tokens)) << "streamed = whole";
+  }
+}
+
+TEST_F(EngineTest, Cancel_FreesEverythingAtTheNextStep) {
+  make(letters());
+  submit(test_request(1, prompt_of(1, 20), 200));
+  submit(test_request(2, prompt_of(2, 20), 5));
+  for (int i = 0; i < 3; ++i) engine_->step(clock_.now());
+  EXPECT_GT(engine_->snapshot().num_blocks_used, 0);
+  engine_->cancel(1);
+  engine_->cancel(2);
+  engine_->cancel(99);
+  engine_->step(clock_.now());
+  EXPECT_EQ(engine_->snapshot().num_blocks_used, 0);
+  EXPECT_EQ(executor_->num_held_slots(), 0);
+  EXPECT_EQ(sink_.at(1).finishes, std::vector<FinishReason>{FinishReason::kCancelled});
+}
+
+TEST_F(EngineTest, Deadlines_EndWaitingAndRunning) {
+  EngineOptions options;
+  options.max_num_seqs = 1;
+  make(letters(), options);
+  Request running = test_request(1, prompt_of(1, 4), 200);
+  running.total_deadline = clock_.now() + from_ms(50);
+  Request waiting = test_request(2, prompt_of(2, 4), 5);
+  waiting.queue_deadline = clock_.now() + from_ms(10);
+  submit(std::move(running));
+  submit(std::move(waiting));
+  run();
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kDeadline);
+  EXPECT_EQ(sink_.at(2).finishes.back(), FinishReason::kDeadline);
+  EXPECT_EQ(sink_.at(2).tokens.size(), 0u);
+}
+
+TEST_F(EngineTest, Submit_RefusesWhatCanNeverFitAndWhatIsTooMuch) {
+  EngineOptions options;
+  options.max_num_queued_reqs = 2;
+  make(letters(), options);
+  EXPECT_EQ(engine_->submit(test_request(1, {}, 5), &sink_).code(), StatusCode::kInvalidArgument);
+  const Status too_long = engine_->submit(test_request(2, prompt_of(1, 256), 5), &sink_);
+  EXPECT_EQ(too_long.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(too_long.message().find("255"), std::string::npos) << too_long.message();
+  submit(test_request(3, prompt_of(1, 5), 5));
+  submit(test_request(4, prompt_of(1, 5), 5));
+  EXPECT_EQ(engine_->submit(test_request(5, prompt_of(1, 5), 5), &sink_).code(),
+            StatusCode::kResourceExhausted);
+  run();
+  submit(test_request(6, prompt_of(1, 5), 5));  // room again
+  engine_->stop_accepting();
+  EXPECT_EQ(engine_->submit(test_request(7, prompt_of(1, 5), 5), &sink_).code(),
+            StatusCode::kUnavailable);
+}
+
+TEST_F(EngineTest, ContextEnd_FinishesWithContextFull) {
+  make(letters());
+  submit(test_request(1, prompt_of(1, 250), 100));
+  run();
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kContextFull);
+  EXPECT_EQ(sink_.at(1).usage.num_output_tokens, 6);
+}
+
+TEST_F(EngineTest, FailedStep_EndsItsSequencesOnly) {
+  FakeExecutorOptions fake = letters();
+  fake.fails = [](uint64_t step) { return step == 3; };
+  make(fake);
+  submit(test_request(1, prompt_of(1, 4), 30));
+  run();
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kError);
+  submit(test_request(2, prompt_of(2, 4), 30));
+  run();
+  EXPECT_EQ(sink_.at(2).finishes.back(), FinishReason::kMaxTokens);
+  EXPECT_FALSE(engine_->snapshot().failed);
+}
+
+TEST_F(EngineTest, NotFiniteRow_EndsThatSequenceOnly) {
+  FakeExecutorOptions fake = letters();
+  fake.not_finite = [](uint64_t step, size_t span) { return step == 4 && span == 0; };
+  make(fake);
+  submit(test_request(1, prompt_of(1, 4), 30));
+  submit(test_request(2, prompt_of(2, 4), 30));
+  run();
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kNotFinite);
+  EXPECT_EQ(sink_.at(2).tokens, executor_->expected_tokens(prompt_of(2, 4), 30));
+}
+
+TEST_F(EngineTest, LongPrompt_DoesNotFreezeOthers) {
+  FakeExecutorOptions fake = letters();
+  fake.row_ms = 1;
+  fake.fixed_ms = 0;
+  EngineOptions options;
+  options.max_step_ms = 20;
+  make(fake, options);
+  submit(test_request(1, prompt_of(1, 4), 60));
+  for (int i = 0; i < 10; ++i) engine_->step(clock_.now());
+  submit(test_request(2, prompt_of(2, 200), 5));
+  int largest = 0;
+  for (int i = 0; i < 40; ++i)
+    largest = std::max(largest, engine_->step(clock_.now()).num_tokens_in);
+  EXPECT_LE(largest, 20) << "no step longer than the budget";
+  EXPECT_GE(sink_.at(1).tokens.size(), 40u) << "one token in every step";
+  run();
+  EXPECT_EQ(sink_.at(2).tokens, executor_->expected_tokens(prompt_of(2, 200), 5));
+}
+
+TEST_F(EngineTest, OnePublishPerStep) {
+  make(letters());
+  for (uint64_t id = 1; id <= 6; ++id) submit(test_request(id, prompt_of(id, 4), 10));
+  int steps = 0;
+  while (!engine_->idle()) {
+    engine_->step(clock_.now());
+    ++steps;
+  }
+  EXPECT_LE(sink_.num_publishes, steps);
+}
+
+TEST_F(EngineTest, Thread_DrainsAndStops) {
+  make(letters());
+  const RealClock clock;
+  EngineThread thread(*engine_, clock);
+  thread.start();
+  submit(test_request(1, prompt_of(1, 4), 50));
+  EXPECT_TRUE(thread.drain(clock.now() + std::chrono::seconds(30)));
+  EXPECT_EQ(sink_.at(1).finishes.back(), FinishReason::kMaxTokens);
+  EXPECT_FALSE(engine_->submit(test_request(2, prompt_of(1, 4), 50), &sink_).ok());
+  thread.stop();
+}
+
+}  // namespace
+}  // namespace sparrow

@@ -1,0 +1,51 @@
+#include "engine/engine_thread.h"
+
+#include <algorithm>
+
+namespace sparrow {
+namespace {
+
+// An idle loop looks around this often even if nobody wakes it.
+constexpr Duration kIdleWait = std::chrono::milliseconds(500);
+
+}  // namespace
+
+void EngineThread::start() {
+  thread_ = std::thread([this] { loop(); });
+}
+
+void EngineThread::loop() {
+  while (true) {
+    const bool stopping = stop_.load();
+    const TimePoint now = clock_.now();
+    const StepReport report = engine_.step(now);
+    const bool idle = engine_.idle();
+    {
+      std::lock_guard lock(mutex_);
+      idle_ = idle;
+    }
+    if (idle) became_idle_.notify_all();
+    if (stopping && idle) return;
+    if (report.worked) continue;
+    const TimePoint latest = now + kIdleWait;
+    engine_.wait_for_work(report.next_wakeup ? std::min(*report.next_wakeup, latest) : latest);
+  }
+}
+
+bool EngineThread::drain(TimePoint deadline) {
+  engine_.stop_accepting();
+  std::unique_lock lock(mutex_);
+  idle_ = false;  // the loop must say so again, after the stop
+  engine_.wake();
+  return became_idle_.wait_until(lock, deadline, [&] { return idle_; });
+}
+
+void EngineThread::stop() {
+  if (!thread_.joinable()) return;
+  engine_.stop_accepting();
+  stop_.store(true);
+  engine_.abort_all(FinishReason::kCancelled);
+  thread_.join();
+}
+
+}  // namespace sparrow

@@ -1,0 +1,126 @@
+#pragma once
+// Scheduler: which tokens of which sequences the next step computes. One object serves the server,
+// the simulation and the planner. Engine thread only; time and durations are passed in.
+//
+// A step holds one row for every sequence that is generating, then pieces of prompts, up to a
+// predicted duration (max_step_ms) and a row limit, so a long prompt never freezes the others. New
+// sequences join at any step, first come first served within a priority. When KV blocks run out the
+// newest sequence is preempted: its blocks are freed, it goes back to the head of the queue and is
+// recomputed later. The oldest sequence can take every block and any sequence fits alone (engine
+// checks at submit), so there is always progress.
+//
+//   const BatchPlan& plan = scheduler.plan(now);
+//   scheduler.commit(result, step_end, consumer);
+//   for (auto& sequence : scheduler.take_finished()) ...
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+#include "core/batch_plan.h"
+#include "core/step_result.h"
+#include "kv/block_pool.h"
+#include "scheduler/sequence.h"
+#include "scheduler/step_cost.h"
+
+namespace sparrow {
+
+struct SchedulerOptions {
+  // Of the executor.
+  int block_tokens = 16;
+  int num_blocks = 0;
+  int num_slots = 0;
+  int max_batch_tokens = 0;
+  // Of the operator.
+  int max_num_seqs = 64;
+  int max_num_batched_tokens = 2048;
+  double max_step_ms = 250;
+};
+
+// Called for every committed token, which is already appended. Returns why the sequence ends with
+// this token, or kNone; later tokens of the same span are then dropped.
+class TokenConsumer {
+ public:
+  virtual ~TokenConsumer() = default;
+  virtual FinishReason on_token(Sequence& sequence, const SampledToken& token,
+                                std::span<const TokenLogprob> top) = 0;
+};
+
+class Scheduler {
+ public:
+  explicit Scheduler(const SchedulerOptions& options);
+
+  void add(std::unique_ptr<Sequence> sequence);
+  // Ends all choices of a request; unknown ids are ignored. Not while a step is in flight.
+  void finish_request(uint64_t request_id, FinishReason reason);
+  void finish_all(FinishReason reason);
+  // Ends what is past one of its deadlines.
+  void expire(TimePoint now);
+
+  // The plan stays valid and unchanged until commit(). Empty when nothing can run.
+  const BatchPlan& plan(TimePoint now);
+  // The sequence of span i of the last plan.
+  Sequence& planned(size_t span) { return *planned_[span]; }
+  // The span samples under this row of the masks.
+  void set_mask_row(size_t span, int32_t row) { plan_.spans[span].mask_row = row; }
+  // Sequences that stand in their first plan ever.
+  int num_first_planned() const { return num_first_planned_; }
+  // Advances the planned sequences. step_end stamps the tokens; the result's elapsed time teaches
+  // the step cost.
+  void commit(const StepResult& result, TimePoint step_end, TokenConsumer& consumer);
+
+  // Sequences that ended since the last call; their blocks and slots are already free.
+  std::vector<std::unique_ptr<Sequence>> take_finished();
+  // Slots that lost their sequence since the last call: the executor must release them.
+  std::span<const SlotId> released_slots() const { return released_slots_; }
+  void clear_released_slots() { released_slots_.clear(); }
+
+  int num_waiting() const { return static_cast<int>(waiting_.size()); }
+  int num_running() const { return static_cast<int>(running_.size()); }
+  bool idle() const { return waiting_.empty() && running_.empty(); }
+  uint64_t num_preemptions() const { return num_preemptions_; }
+  const BlockPool& blocks() const { return blocks_; }
+  const StepCost& step_cost() const { return step_cost_; }
+  std::optional<TimePoint> earliest_deadline() const;
+  // CHECKs blocks, slots and progress numbers; for tests and simulation.
+  void check_integrity() const;
+
+ private:
+  using Sequences = std::vector<std::unique_ptr<Sequence>>;
+
+  int row_budget() const;
+  void plan_running(int budget);
+  void admit_waiting(TimePoint now, int budget);
+  bool ensure_blocks(Sequence& sequence, int num_positions);
+  void preempt_last();
+  void add_span(Sequence& sequence, int num_rows);
+  void start_slot(Sequence& sequence);
+  void commit_span(size_t span, const StepResult& result, TimePoint step_end,
+                   TokenConsumer& consumer);
+  void vacate(Sequence& sequence);
+  void end(Sequence& sequence, FinishReason reason);
+  void sweep(Sequences& sequences);
+  int blocks_for(int num_positions) const {
+    return (num_positions + options_.block_tokens - 1) / options_.block_tokens;
+  }
+
+  const SchedulerOptions options_;
+  BlockPool blocks_;
+  StepCost step_cost_;
+  std::vector<SlotId> free_slots_;
+  std::vector<SlotId> released_slots_;
+  Sequences waiting_;  // in order of service
+  Sequences running_;  // in order of service; the last is preempted first
+  Sequences finished_;
+  BatchPlan plan_;
+  std::vector<Sequence*> planned_;  // by span of plan_
+  int num_first_planned_ = 0;
+  uint64_t num_steps_ = 0;
+  uint64_t num_preemptions_ = 0;
+};
+
+}  // namespace sparrow

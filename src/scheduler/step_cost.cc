@@ -1,0 +1,45 @@
+#include "scheduler/step_cost.h"
+
+#include <algorithm>
+
+namespace sparrow {
+namespace {
+
+// Half the weight lies in the last 34 steps: follows a changing load within seconds.
+constexpr double kFade = 0.98;
+
+}  // namespace
+
+void StepCost::observe(int num_rows, double duration_ms) {
+  const double n = num_rows;
+  weight_ = weight_ * kFade + 1;
+  sum_n_ = sum_n_ * kFade + n;
+  sum_nn_ = sum_nn_ * kFade + n * n;
+  sum_t_ = sum_t_ * kFade + duration_ms;
+  sum_nt_ = sum_nt_ * kFade + n * duration_ms;
+  const double spread = weight_ * sum_nn_ - sum_n_ * sum_n_;
+  if (spread > 1e-6 * weight_ * sum_nn_) {
+    row_ms_ = (weight_ * sum_nt_ - sum_n_ * sum_t_) / spread;
+    fixed_ms_ = (sum_t_ - row_ms_ * sum_n_) / weight_;
+  } else {
+    fixed_ms_ = 0;  // steps of one size only: all of it counts as rows, the cautious reading
+    row_ms_ = sum_t_ / sum_n_;
+  }
+  if (row_ms_ < 0) {
+    row_ms_ = 0;
+    fixed_ms_ = sum_t_ / weight_;
+  } else if (fixed_ms_ < 0) {
+    fixed_ms_ = 0;
+    row_ms_ = sum_t_ / sum_n_;
+  }
+}
+
+double StepCost::predict_ms(int num_rows) const { return fixed_ms_ + row_ms_ * num_rows; }
+
+int StepCost::rows_within(double budget_ms, int min_rows, int max_rows) const {
+  if (!known() || row_ms_ <= 0) return max_rows;
+  const double rows = (budget_ms - fixed_ms_) / row_ms_;
+  return static_cast<int>(std::clamp<double>(rows, min_rows, std::max(min_rows, max_rows)));
+}
+
+}  // namespace sparrow

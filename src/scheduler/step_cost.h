@@ -1,0 +1,27 @@
+#pragma once
+// StepCost: how long a step of n rows will take, learned while serving: duration = fixed + n * row,
+// a least-squares line over past steps with exponentially fading weight. Both parts are kept
+// non-negative. Engine thread only; pure arithmetic, no clock.
+
+#include <cstdint>
+
+namespace sparrow {
+
+class StepCost {
+ public:
+  void observe(int num_rows, double duration_ms);
+  bool known() const { return weight_ > 0; }
+  double predict_ms(int num_rows) const;
+  // Most rows whose predicted duration fits, at least min_rows; max_rows while nothing is known.
+  int rows_within(double budget_ms, int min_rows, int max_rows) const;
+  double fixed_ms() const { return fixed_ms_; }
+  double row_ms() const { return row_ms_; }
+
+ private:
+  // Sums over observations, fading by kFade each step.
+  double weight_ = 0, sum_n_ = 0, sum_nn_ = 0, sum_t_ = 0, sum_nt_ = 0;
+  double fixed_ms_ = 0;
+  double row_ms_ = 0;
+};
+
+}  // namespace sparrow
