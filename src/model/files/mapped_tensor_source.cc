@@ -1,0 +1,115 @@
+#include "model/files/mapped_tensor_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "model/files/printable.h"
+#include "model/files/tensor_layout.h"
+#include "quant/convert_row.h"
+
+namespace sparrow {
+namespace {
+
+// Old checkpoints carry this table; it follows from rope_theta.
+bool is_ignored(std::string_view name, const ModelConfig& config) {
+  return name.ends_with(".rotary_emb.inv_freq") ||
+         (config.tied_embeddings && name == "lm_head.weight");
+}
+
+Status check_shape(const FileTensor& tensor, const LayoutTensor& expected,
+                   const std::string& path) {
+  const std::vector<int64_t> shape = expected.is_vector
+                                         ? std::vector<int64_t>{expected.cols}
+                                         : std::vector<int64_t>{expected.rows, expected.cols};
+  if (tensor.shape == shape) return ok_status();
+  return data_loss(fmt::format("{}: tensor {}: shape: found [{}], expected [{}] as the config says",
+                               path, tensor.name, fmt::join(tensor.shape, ", "),
+                               fmt::join(shape, ", ")));
+}
+
+std::string upper(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return text;
+}
+
+}  // namespace
+
+Status validate_tensor(std::string_view name, const SourceTensor& tensor) {
+  const int64_t element = first_non_finite(tensor.type, tensor.bytes);
+  if (element < 0) return ok_status();
+  return data_loss(fmt::format("tensor {}: element {}: found NaN or infinity, expected a number",
+                               printable(name), element));
+}
+
+Result<std::unique_ptr<MappedTensorSource>> MappedTensorSource::create(
+    const ModelConfig& config, std::vector<MappedFile> files,
+    const std::vector<FileTensor>& tensors, const std::string& path, std::string format) {
+  std::unordered_map<std::string_view, const FileTensor*> by_name;
+  for (const FileTensor& tensor : tensors) by_name.emplace(tensor.name, &tensor);
+
+  std::unique_ptr<MappedTensorSource> source(new MappedTensorSource());
+  TensorType largest_type = TensorType::kF32;
+  uint64_t largest_bytes = 0;
+  for (const LayoutTensor& expected : qwen2_tensor_layout(config)) {
+    const auto found = by_name.find(expected.name);
+    if (found == by_name.end()) {
+      const bool gguf = format == "GGUF";
+      return data_loss(
+          fmt::format("{}: tensor {} is missing", path, gguf ? expected.gguf_name : expected.name));
+    }
+    const FileTensor& tensor = *found->second;
+    RETURN_IF_ERROR(check_shape(tensor, expected, path));
+    CHECK(tensor.file < files.size() && tensor.begin <= tensor.end &&
+          tensor.end <= files[tensor.file].size_bytes());
+    SourceTensor view;
+    view.type = tensor.type;
+    view.rows = expected.rows;
+    view.cols = expected.cols;
+    view.bytes = files[tensor.file].bytes().subspan(tensor.begin, tensor.end - tensor.begin);
+    CHECK(view.bytes.size() ==
+          tensor_row_bytes(view.type, view.cols) * static_cast<size_t>(view.rows));
+    if (expected.is_vector) {
+      if (tensor_type_info(view.type).block_elements != 1) {
+        return data_loss(fmt::format("{}: tensor {}: found type {}, expected F32, F16 or BF16",
+                                     path, tensor.name, tensor_type_info(view.type).name));
+      }
+      const Status finite = validate_tensor(expected.name, view);
+      if (!finite.ok()) return data_loss(fmt::format("{}: {}", path, finite.message()));
+    } else if (view.bytes.size() > largest_bytes) {
+      largest_bytes = view.bytes.size();
+      largest_type = view.type;
+    }
+    source->tensors_.emplace(expected.name, view);
+  }
+  for (const FileTensor& tensor : tensors) {
+    if (!source->tensors_.contains(tensor.name) && !is_ignored(tensor.name, config)) {
+      return unimplemented(
+          fmt::format("{}: tensor {} does not belong to a Qwen2 model of {} layers", path,
+                      printable(tensor.name), config.num_layers));
+    }
+  }
+  source->config_ = config;
+  source->files_ = std::move(files);
+  source->format_name_ = fmt::format("{} {}", format, upper(tensor_type_info(largest_type).name));
+  return source;
+}
+
+Result<SourceTensor> MappedTensorSource::tensor(std::string_view name) const {
+  const auto found = tensors_.find(std::string(name));
+  if (found == tensors_.end()) return not_found(fmt::format("no tensor named {}", printable(name)));
+  return found->second;
+}
+
+void MappedTensorSource::release(const SourceTensor& tensor) const {
+  for (const MappedFile& file : files_) {
+    const std::byte* begin = file.bytes().data();
+    if (tensor.bytes.data() >= begin && tensor.bytes.data() < begin + file.size_bytes()) {
+      file.drop(tensor.bytes);
+      return;
+    }
+  }
+}
+
+}  // namespace sparrow
