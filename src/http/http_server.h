@@ -5,11 +5,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "http/access.h"
 #include "http/http_types.h"
 
 namespace sparrow::http {
@@ -26,7 +28,11 @@ struct ServerOptions {
   std::chrono::milliseconds header_timeout{10'000};
   std::chrono::milliseconds body_timeout{60'000};
   std::chrono::milliseconds keep_alive_timeout{75'000};
-  std::chrono::milliseconds write_timeout{30'000};
+  std::chrono::milliseconds write_timeout{30'000};  // without a byte of progress
+  CorsOptions cors;
+  // Names beside localhost and IP addresses that a client may put into Host while `host` is a
+  // loopback address (against DNS rebinding); others get 403. "*": any.
+  std::vector<std::string> allowed_hosts;
 };
 
 class HttpServer {
@@ -41,9 +47,11 @@ class HttpServer {
   uint16_t port() const;
   std::vector<IoLoop*> loops();
   size_t num_connections() const;
-  // No new connections; answers in progress go on, idle connections close.
+  // No new connections; answers in progress go on and close behind them, idle connections close.
+  // From any thread, returns at once.
   void stop_accepting();
-  // Closes what is left and joins the threads.
+  // Ends answers in progress (their on_close fires), lets queued bytes leave for at most a second,
+  // joins the threads. Tasks posted from then on are dropped. Not from an IO thread.
   void stop();
 
  private:

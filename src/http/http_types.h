@@ -35,6 +35,7 @@ struct Response {
 };
 
 // One IO thread. post() is thread-safe and cheap: one queue push and at most one eventfd write.
+// Tasks run in the order they were posted; after the server stopped they are dropped unrun.
 class IoLoop {
  public:
   virtual ~IoLoop() = default;
@@ -43,18 +44,22 @@ class IoLoop {
 };
 
 // The answer to one request. All calls on its loop's thread; use loop().post() from elsewhere.
-// Exactly one of send() or start_stream()..finish() ends the exchange; dropping the last reference
-// without either sends a 500.
+// References may be held, copied and dropped on any thread, also after the server is gone; calls
+// for a client that left do nothing. Exactly one of send() or start_stream()..finish() ends the
+// exchange; dropping the last reference without either sends a 500, or cuts the stream off.
+// HEAD, HTTP/1.0, keep-alive, Date and x-request-id are the server's business, not the handler's.
 class Responder {
  public:
   virtual ~Responder() = default;
   virtual void send(Response response) = 0;
   virtual void start_stream(int status, std::string content_type, Headers headers) = 0;
-  // Queues bytes for one flush. False once the client is gone or more than the bound is unsent
-  // (the connection is then being closed): stop producing.
+  // Sends bytes at once, as one chunk; for text/event-stream these are whole events. False once
+  // the client is gone or more than the bound is unsent (the connection is then being closed):
+  // stop producing.
   virtual bool write(std::string bytes) = 0;
   virtual void finish() = 0;
-  // Called once if the client goes away before the end; not after send() or finish() completed.
+  // Called once, on the loop's thread, if the client goes away (or the server stops) before the
+  // end; never inside another call of this object, never after send() or finish().
   virtual void on_close(std::function<void()> callback) = 0;
   virtual bool closed() const = 0;
   virtual IoLoop& loop() = 0;

@@ -1,0 +1,484 @@
+#include "http/connection.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+
+#include "base/log.h"
+
+namespace sparrow::http {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+namespace {
+
+// What a client may send ahead of the answer it waits for, and what it may leave unread before its
+// next pipelined request is looked at.
+constexpr size_t kMaxInputAheadBytes = 64u << 10;
+constexpr size_t kMaxOutputAheadBytes = 256u << 10;
+// A refused client that is still sending would lose the refusal to a reset: read on for so long.
+constexpr std::chrono::milliseconds kLingerTimeout{2000};
+// A body may take longer than body_timeout as long as it comes faster than this.
+constexpr size_t kMinBodyBytesPerMs = 64;
+constexpr int kMaxReadsPerWake = 8;
+constexpr size_t kKeptOutputBytes = 64u << 10;
+
+ParserLimits parser_limits(const ServerOptions& options) {
+  ParserLimits limits;
+  limits.max_header_bytes = options.max_header_bytes;
+  limits.max_body_bytes = options.max_body_bytes;
+  return limits;
+}
+
+}  // namespace
+
+Connection::Connection(std::shared_ptr<LoopContext> context, tcp::socket socket,
+                       std::string remote_address)
+    : context_(std::move(context)),
+      options_(context_->shared->options),
+      remote_address_(std::move(remote_address)),
+      socket_(std::move(socket)),
+      parser_(parser_limits(options_)) {}
+
+void Connection::start() {
+  error_code error;
+  socket_->set_option(tcp::no_delay(true), error);
+  socket_->non_blocking(true, error);
+  if (error) return close();
+  phase_start_ = RealClock().now();
+  read_deadline_ = phase_start_ + options_.header_timeout;
+  arm_read();
+}
+
+// ---- waiting ----
+
+bool Connection::can_take_request() const {
+  return socket_ && !broken_ && !exchange_ && !close_after_flush_ && phase_ != Phase::kLinger &&
+         unsent_bytes() < kMaxOutputAheadBytes;
+}
+
+bool Connection::wants_input() const {
+  if (!socket_ || broken_ || input_ended_) return false;
+  return phase_ == Phase::kLinger || input_.size() < kMaxInputAheadBytes;
+}
+
+void Connection::arm_read() {
+  if (read_armed_ || !wants_input()) return;
+  read_armed_ = true;
+  socket_->async_wait(tcp::socket::wait_read, [self = shared_from_this()](error_code error) {
+    self->read_armed_ = false;
+    if (!self->socket_) return;
+    if (error) return self->close();
+    self->on_readable();
+  });
+}
+
+void Connection::arm_write() {
+  if (write_armed_ || !socket_) return;
+  write_armed_ = true;
+  write_deadline_ = RealClock().now() + options_.write_timeout;
+  socket_->async_wait(tcp::socket::wait_write, [self = shared_from_this()](error_code error) {
+    self->write_armed_ = false;
+    self->write_deadline_ = TimePoint::max();
+    if (!self->socket_) return;
+    if (error) return self->close();
+    self->flush();
+    self->process_input();
+  });
+}
+
+void Connection::arm_reset_watch() {
+  if (reset_watch_armed_ || !socket_) return;
+  reset_watch_armed_ = true;
+  socket_->async_wait(tcp::socket::wait_error, [self = shared_from_this()](error_code) {
+    self->reset_watch_armed_ = false;
+    self->close();
+  });
+}
+
+void Connection::sweep(TimePoint now) {
+  if (!socket_) return;
+  if (now >= write_deadline_) {
+    log_debug("http: {} reads nothing for {} ms, dropped", remote_address_,
+              options_.write_timeout.count());
+    return close();
+  }
+  if (now < read_deadline_) return;
+  if (phase_ == Phase::kHead || phase_ == Phase::kBody) {
+    return answer_protocol_error(408, "the request did not arrive in time");
+  }
+  close();
+}
+
+void Connection::update_phase() {
+  Phase phase = Phase::kIdle;
+  if (phase_ == Phase::kLinger) return;
+  if (exchange_ || close_after_flush_) {
+    phase = Phase::kAnswer;
+  } else if (parser_.state() == RequestParser::State::kHead) {
+    phase = Phase::kHead;
+  } else if (parser_.state() == RequestParser::State::kBody) {
+    phase = Phase::kBody;
+  }
+  const bool entered = phase != phase_ || phase == Phase::kAnswer;
+  if (!entered && phase != Phase::kBody) return;
+  if (entered) phase_start_ = RealClock().now();
+  phase_ = phase;
+  switch (phase) {
+    case Phase::kIdle:
+      read_deadline_ = phase_start_ + options_.keep_alive_timeout;
+      break;
+    case Phase::kHead:
+      read_deadline_ = phase_start_ + options_.header_timeout;
+      break;
+    case Phase::kBody:
+      read_deadline_ = phase_start_ + options_.body_timeout +
+                       std::chrono::milliseconds(parser_.num_body_bytes() / kMinBodyBytesPerMs);
+      break;
+    case Phase::kAnswer:
+    case Phase::kLinger:
+      read_deadline_ = TimePoint::max();
+      break;
+  }
+}
+
+// ---- reading ----
+
+void Connection::on_readable() {
+  const auto self = shared_from_this();
+  for (int i = 0; i < kMaxReadsPerWake && wants_input(); ++i) {
+    error_code error;
+    auto& scratch = context_->scratch;
+    const size_t num_bytes = socket_->read_some(asio::buffer(scratch), error);
+    if (error == asio::error::would_block) break;
+    if (error == asio::error::eof) {
+      on_end_of_input();
+      break;
+    }
+    if (error) return close();
+    on_bytes({scratch.data(), num_bytes});
+    if (num_bytes < scratch.size()) break;
+  }
+  arm_read();
+}
+
+void Connection::on_bytes(std::string_view bytes) {
+  if (close_after_flush_ || phase_ == Phase::kLinger) return;  // discarded
+  // The scratch buffer may be reused while a handler runs only by this connection's own reads,
+  // and those wait for us to return.
+  if (input_.empty()) bytes.remove_prefix(parse(bytes));
+  if (!close_after_flush_) input_.append(bytes);
+}
+
+void Connection::process_input() {
+  if (parsing_ || !socket_) return;
+  if (!input_.empty() && can_take_request()) {
+    std::string bytes = std::move(input_);
+    input_.clear();
+    const size_t used = parse(bytes);
+    if (!close_after_flush_) input_.assign(bytes, used);
+  }
+  if (input_ended_ && can_take_request()) return on_end_of_input();
+  arm_read();
+}
+
+size_t Connection::parse(std::string_view bytes) {
+  size_t used = 0;
+  parsing_ = true;
+  while (used < bytes.size() && can_take_request()) {
+    used += parser_.feed(bytes.substr(used));
+    update_phase();
+    if (parser_.state() == RequestParser::State::kFailed) {
+      const ProtocolError error = parser_.error();
+      answer_protocol_error(error.status, error.message);
+      used = bytes.size();
+    } else if (parser_.state() == RequestParser::State::kComplete) {
+      dispatch();
+    } else if (parser_.state() == RequestParser::State::kBody && parser_.expects_continue() &&
+               !sent_continue_) {
+      sent_continue_ = true;
+      output_ += "HTTP/1.1 100 Continue\r\n\r\n";
+      flush();
+    }
+  }
+  parsing_ = false;
+  update_phase();
+  return used;
+}
+
+void Connection::on_end_of_input() {
+  input_ended_ = true;
+  if (phase_ == Phase::kLinger) return close();
+  arm_reset_watch();
+  if (exchange_) {
+    // Has it closed, or only its sending half? Bytes that mean nothing make a closed peer reset.
+    if (!exchange_->started && !exchange_->http_10) {
+      output_ += "HTTP/1.1 100 Continue\r\n\r\n";
+    } else if (exchange_->event_stream && exchange_->chunked) {
+      append_chunk(output_, ": \n\n");
+    }
+    return flush();
+  }
+  if (!can_take_request()) return;  // queued answers leave first, see process_input()
+  const auto state = parser_.state();
+  if (state == RequestParser::State::kHead || state == RequestParser::State::kBody) {
+    return answer_protocol_error(400, "the request ended before it was complete");
+  }
+  close_after_flush_ = true;
+  flush();
+}
+
+// ---- one exchange ----
+
+void Connection::dispatch() {
+  Request request = parser_.take();
+  sent_continue_ = false;
+  request.remote_address = remote_address_;
+  request.request_id = sane_request_id(request.header("x-request-id")).value_or("");
+  if (request.request_id.empty()) request.request_id = new_request_id();
+  Exchange& exchange = exchange_.emplace();
+  exchange.id = ++num_exchanges_;
+  exchange.http_10 = parser_.is_http_10();
+  exchange.keep_alive = parser_.keep_alive() && !context_->draining;
+  exchange.without_body = request.method == "HEAD";
+  exchange.cors = cors_headers(options_.cors, request);
+  exchange.request = std::make_shared<const Request>(std::move(request));
+  update_phase();
+  const std::shared_ptr<const Request> shared_request = exchange.request;
+  if (context_->shared->checks_host &&
+      !is_allowed_host(shared_request->header("host"), options_.allowed_hosts)) {
+    send(exchange.id, context_->shared->protocol_error(
+                          403,
+                          "this Host is not served on a loopback address; allow it with "
+                          "--allowed-hosts"));
+  } else if (is_preflight(*shared_request)) {
+    send(exchange.id, preflight_response(options_.cors, *shared_request));
+  } else {
+    run_handler(shared_request);
+  }
+}
+
+void Connection::run_handler(std::shared_ptr<const Request> request) {
+  const uint64_t exchange_id = num_exchanges_;
+  const std::string path = request->path;
+  // One request's exception (bad_alloc among them) must not end the others.
+  try {
+    context_->shared->handler(std::move(request), make_responder(shared_from_this(), exchange_id));
+  } catch (const std::exception& error) {
+    log_error("http: the handler of {} threw: {}", path, error.what());
+    abandon(exchange_id);
+  }
+}
+
+Connection::Exchange* Connection::exchange(uint64_t exchange_id) {
+  DCHECK(loop().on_this_thread());
+  return is_open(exchange_id) ? &*exchange_ : nullptr;
+}
+
+bool Connection::is_open(uint64_t exchange_id) const {
+  return exchange_ && exchange_->id == exchange_id && !broken_;
+}
+
+void Connection::send(uint64_t exchange_id, Response response) {
+  Exchange* current = exchange(exchange_id);
+  if (current == nullptr || current->started) return;
+  send_whole(response);
+  end_exchange();
+}
+
+void Connection::send_whole(const Response& response) {
+  ResponseHead head;
+  head.status = response.status;
+  head.content_type = response.content_type;
+  head.headers = &response.headers;
+  head.more_headers = &exchange_->cors;
+  head.request_id = exchange_->request->request_id;
+  head.date = context_->date.at(unix_seconds());
+  head.content_length = response.body.size();
+  head.keep_alive = exchange_->keep_alive = exchange_->keep_alive && !context_->draining;
+  head.http_10 = exchange_->http_10;
+  append_response_head(output_, head);
+  if (!exchange_->without_body && status_has_body(response.status)) output_ += response.body;
+}
+
+void Connection::start_stream(uint64_t exchange_id, int status, std::string_view content_type,
+                              const Headers& headers) {
+  Exchange* current = exchange(exchange_id);
+  if (current == nullptr || current->started) return;
+  current->started = true;
+  current->without_body = current->without_body || !status_has_body(status);
+  current->chunked = !current->http_10 && !current->without_body;
+  current->event_stream = content_type.substr(0, 17) == "text/event-stream";
+  // Without chunks only the end of the connection ends the answer.
+  current->keep_alive = current->keep_alive && !current->http_10 && !context_->draining;
+  ResponseHead head;
+  head.status = status;
+  head.content_type = content_type;
+  head.headers = &headers;
+  head.more_headers = &current->cors;
+  head.request_id = current->request->request_id;
+  head.date = context_->date.at(unix_seconds());
+  head.chunked = current->chunked;
+  head.keep_alive = current->keep_alive;
+  head.http_10 = current->http_10;
+  append_response_head(output_, head);
+  flush();
+}
+
+bool Connection::write(uint64_t exchange_id, std::string_view bytes) {
+  Exchange* current = exchange(exchange_id);
+  if (current == nullptr || !current->started) return false;
+  if (bytes.empty() || current->without_body) return true;
+  if (current->chunked) {
+    append_chunk(output_, bytes);
+  } else {
+    output_ += bytes;
+  }
+  flush();
+  if (!broken_ && unsent_bytes() > options_.max_unsent_bytes) {
+    log_debug("http: {} left {} bytes unread, dropped", remote_address_, unsent_bytes());
+    close_soon();
+  }
+  return !broken_;
+}
+
+void Connection::finish(uint64_t exchange_id) {
+  Exchange* current = exchange(exchange_id);
+  if (current == nullptr || !current->started) return;
+  if (current->chunked) output_ += kLastChunk;
+  end_exchange();
+}
+
+void Connection::abandon(uint64_t exchange_id) {
+  Exchange* current = exchange(exchange_id);
+  if (current == nullptr) return;
+  current->on_close = nullptr;
+  if (current->started) return close();  // a cut chunked body is all that can still be said
+  log_error("http: {} {} was never answered", current->request->method, current->request->path);
+  send(exchange_id, context_->shared->protocol_error(500, "the request was dropped unanswered"));
+}
+
+void Connection::on_close(uint64_t exchange_id, std::function<void()> callback) {
+  if (Exchange* current = exchange(exchange_id)) {
+    current->on_close = std::move(callback);
+  } else {
+    loop().post(std::move(callback));  // already gone
+  }
+}
+
+void Connection::end_exchange() {
+  if (!exchange_->keep_alive) close_after_flush_ = true;
+  exchange_.reset();
+  flush();
+  if (broken_ || !socket_) return;
+  if (parsing_) return;  // parse() goes on by itself
+  update_phase();
+  if (input_.empty() && !input_ended_) return arm_read();
+  // The next handler does not run inside the send() of the one before.
+  loop().post([self = shared_from_this()] { self->process_input(); });
+}
+
+void Connection::answer_protocol_error(int status, std::string_view message) {
+  log_debug("http: {}: {} {}", remote_address_, status, message);
+  close_after_flush_ = true;
+  const Request& request = parser_.partial_request();
+  const Headers cors = cors_headers(options_.cors, request);
+  const Response response = context_->shared->protocol_error(status, message);
+  const std::string request_id = new_request_id();
+  ResponseHead head;
+  head.status = status;
+  head.content_type = response.content_type;
+  head.headers = &response.headers;
+  head.more_headers = &cors;
+  head.request_id = request_id;
+  head.date = context_->date.at(unix_seconds());
+  head.content_length = response.body.size();
+  head.keep_alive = false;
+  append_response_head(output_, head);
+  if (request.method != "HEAD") output_ += response.body;
+  input_.clear();
+  update_phase();
+  flush();
+}
+
+// ---- writing and closing ----
+
+void Connection::flush() {
+  if (!socket_ || broken_ || write_armed_) return;
+  while (unsent_bytes() != 0) {
+    error_code error;
+    const size_t num_bytes =
+        socket_->write_some(asio::buffer(output_.data() + output_sent_, unsent_bytes()), error);
+    if (error == asio::error::would_block) break;
+    if (error) return close_soon();
+    output_sent_ += num_bytes;
+  }
+  if (unsent_bytes() == 0) {
+    output_.clear();
+    output_sent_ = 0;
+    if (output_.capacity() > kKeptOutputBytes) output_.shrink_to_fit();
+    return after_flush();
+  }
+  // Moves the rest only when at least as much was sent: every byte moves once on average.
+  if (output_sent_ > unsent_bytes()) {
+    output_.erase(0, output_sent_);
+    output_sent_ = 0;
+  }
+  arm_write();
+}
+
+void Connection::after_flush() {
+  if (!close_after_flush_ || exchange_ || phase_ == Phase::kLinger) return;
+  if (input_ended_ || context_->stopping) return close_soon();
+  begin_linger();
+}
+
+void Connection::begin_linger() {
+  error_code error;
+  socket_->shutdown(tcp::socket::shutdown_send, error);
+  phase_ = Phase::kLinger;
+  phase_start_ = RealClock().now();
+  read_deadline_ = phase_start_ + kLingerTimeout;
+  arm_read();
+}
+
+// Callers of write() and send() must not find themselves inside their own on_close callback.
+void Connection::close_soon() {
+  if (broken_) return;
+  broken_ = true;
+  loop().post([self = shared_from_this()] { self->close(); });
+}
+
+void Connection::close() {
+  if (!socket_) return;
+  const auto self = shared_from_this();
+  socket_.reset();  // waits still pending end with operation_aborted
+  broken_ = true;
+  read_deadline_ = write_deadline_ = TimePoint::max();
+  input_ = std::string();
+  output_ = std::string();
+  output_sent_ = 0;
+  std::optional<Exchange> ended = std::move(exchange_);
+  exchange_.reset();
+  context_->connections.erase(self);
+  context_->shared->num_connections.fetch_sub(1, std::memory_order_relaxed);
+  if (ended && ended->on_close) ended->on_close();
+  if (context_->stopping && context_->connections.empty()) loop().request_stop();
+}
+
+void Connection::drain() {
+  if (!socket_) return;
+  if (phase_ == Phase::kIdle && input_.empty() && !close_after_flush_) {
+    close_after_flush_ = true;
+    flush();
+  }
+}
+
+void Connection::stop() {
+  if (!socket_) return;
+  if (exchange_ || unsent_bytes() == 0) return close();
+  close_after_flush_ = true;
+}
+
+}  // namespace sparrow::http
