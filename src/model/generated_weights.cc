@@ -1,0 +1,117 @@
+#include "model/generated_weights.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "base/random.h"
+#include "quant/convert_row.h"
+
+namespace sparrow {
+namespace {
+
+// FNV-1a (Fowler, Noll, Vo), 64 bit.
+uint64_t stream_of(std::string_view name) {
+  uint64_t hash = 0xCBF29CE484222325u;
+  for (const char byte : name) hash = (hash ^ static_cast<uint8_t>(byte)) * 0x100000001B3u;
+  return hash;
+}
+
+// Matrices: the largest power of two with scale^2 * columns <= 4 keeps about unit variance.
+float scale_of(std::string_view name, int64_t cols) {
+  if (name.ends_with("norm.weight")) return 0.25f;
+  if (name.ends_with("k_proj.bias")) return 4.0f;
+  if (name.ends_with(".bias")) return 0.5f;
+  if (name == "model.embed_tokens.weight") return 1.0f;
+  double scale = 1.0;
+  while (scale * scale * static_cast<double>(cols) > 4.0) scale *= 0.5;
+  return static_cast<float>(scale);
+}
+
+std::vector<float> values_of(std::string_view name, int64_t rows, int64_t cols, uint64_t seed) {
+  const float offset = name.ends_with("norm.weight") ? 1.0f : 0.0f;
+  const float scale = scale_of(name, cols);
+  const uint64_t stream = stream_of(name);
+  std::vector<float> values(static_cast<size_t>(rows * cols));
+  for (size_t index = 0; index < values.size(); ++index) {
+    const auto top = static_cast<int32_t>(random_bits(seed, stream, index) >> 40);
+    const float unit = static_cast<float>(top - (1 << 23)) * 0x1.0p-23f;  // [-1, 1), exact
+    values[index] = offset + scale * unit;
+  }
+  return values;
+}
+
+}  // namespace
+
+GeneratedWeights::GeneratedWeights(const ModelConfig& config, uint64_t seed, TensorType matrix_type)
+    : config_(config), seed_(seed), matrix_type_(matrix_type) {
+  const int64_t hidden = config.hidden_size;
+  add("model.embed_tokens.weight", config.vocab_size, hidden);
+  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+    const std::string prefix = fmt::format("model.layers.{}.", layer);
+    const std::string attention = prefix + "self_attn.";
+    add(prefix + "input_layernorm.weight", 1, hidden);
+    add(attention + "q_proj.weight", config.q_size(), hidden);
+    add(attention + "q_proj.bias", 1, config.q_size());
+    for (const char* name : {"k_proj", "v_proj"}) {
+      add(attention + name + ".weight", config.kv_size(), hidden);
+      add(attention + name + ".bias", 1, config.kv_size());
+    }
+    add(attention + "o_proj.weight", hidden, config.q_size());
+    add(prefix + "post_attention_layernorm.weight", 1, hidden);
+    add(prefix + "mlp.gate_proj.weight", config.intermediate_size, hidden);
+    add(prefix + "mlp.up_proj.weight", config.intermediate_size, hidden);
+    add(prefix + "mlp.down_proj.weight", hidden, config.intermediate_size);
+  }
+  add("model.norm.weight", 1, hidden);
+  if (!config.tied_embeddings) add("lm_head.weight", config.vocab_size, hidden);
+}
+
+void GeneratedWeights::add(const std::string& name, int64_t rows, int64_t cols) {
+  const std::vector<float> values = values_of(name, rows, cols, seed_);
+  const bool is_vector = rows == 1;
+  TensorType type = TensorType::kF32;
+  if (!is_vector && cols % tensor_type_info(matrix_type_).block_elements == 0) type = matrix_type_;
+  Owned& owned = tensors_[name];
+  const size_t row_bytes = tensor_row_bytes(type, cols);
+  owned.bytes.resize(row_bytes * static_cast<size_t>(rows));
+  for (int64_t row = 0; row < rows; ++row) {
+    quantize_row(type, values.data() + row * cols, cols,
+                 owned.bytes.data() + static_cast<size_t>(row) * row_bytes);
+  }
+  if (is_vector && matrix_type_ == TensorType::kBF16) {
+    std::vector<std::byte> rounded(tensor_row_bytes(TensorType::kBF16, cols));
+    quantize_row(TensorType::kBF16, values.data(), cols, rounded.data());
+    std::vector<float> back(values.size());
+    dequantize_row(TensorType::kBF16, rounded.data(), cols, back.data());
+    std::memcpy(owned.bytes.data(), back.data(), owned.bytes.size());
+  }
+  owned.view = {type, rows, cols, owned.bytes};
+}
+
+bool GeneratedWeights::contains(std::string_view name) const {
+  return tensors_.find(name) != tensors_.end();
+}
+
+Result<SourceTensor> GeneratedWeights::tensor(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return not_found(fmt::format("no tensor \"{}\"", name));
+  return found->second.view;
+}
+
+void GeneratedWeights::release(const SourceTensor&) const {}
+
+std::string GeneratedWeights::format_name() const {
+  return fmt::format("generated {}", tensor_type_info(matrix_type_).name);
+}
+
+std::vector<TokenId> GeneratedWeights::token_ids(int num_tokens) const {
+  std::vector<TokenId> ids(static_cast<size_t>(num_tokens));
+  for (size_t index = 0; index < ids.size(); ++index) {
+    ids[index] = static_cast<TokenId>(random_bits(seed_, stream_of("tokens"), index) %
+                                      static_cast<uint64_t>(config_.vocab_size));
+  }
+  return ids;
+}
+
+}  // namespace sparrow
