@@ -114,6 +114,8 @@ def function_lengths(lines):
                 head = " ".join(lines[max(0, number - 4):number])
                 kind = "other" if re.search(r"\b(namespace|class|struct|enum|union)\b[^;(]*\{\s*$", head.split(";")[-1].split("}")[-1]) else "body"
                 outer = all(entry[0] == "other" for entry in stack)
+                if re.search(r"=\s*$", code.split("{")[0]) and code.count("{") == 1:
+                    kind = "other"  # a table, not a function
                 stack.append((kind, number, outer))
             elif char == "}" and stack:
                 kind, begin, outer = stack.pop()

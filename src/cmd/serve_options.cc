@@ -44,6 +44,11 @@ std::vector<OptionSpec> server_options() {
        .help = "Names the model answers to, beside its path and hub id; the first is what it calls "
                "itself",
        .group = kServer},
+  };
+}
+
+std::vector<OptionSpec> process_options() {
+  return {
       {.name = "cors",
        .type = OptionType::kList,
        .default_text = "",
@@ -208,7 +213,8 @@ constexpr const char* kExamples =
 
 std::vector<OptionSpec> all_options() {
   std::vector<OptionSpec> all = with_model_options({});
-  for (const auto& part : {server_options(), limit_options(), answer_options()}) {
+  for (const auto& part :
+       {server_options(), process_options(), limit_options(), answer_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
