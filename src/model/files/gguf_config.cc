@@ -135,6 +135,7 @@ Result<TokenizerSpec> read_gguf_tokenizer(const GgufHeader& header) {
                   "expected \"qwen2\" or \"deepseek-r1-qwen\"; use the Hugging Face directory");
   }
   TokenizerSpec spec;
+  spec.source = header.path();
   spec.split_pattern = kQwen2SplitPattern;
   spec.nfc = true;  // not in the metadata; both tokenizers normalize
   ASSIGN_OR_RETURN(const auto tokens, header.get_strings("tokenizer.ggml.tokens"));

@@ -142,8 +142,9 @@ Result<std::string> template_of(const json::value& value, const std::string& pat
                   path, printable_json(value)));
 }
 
-// chat_template.jinja wins, as in transformers.
-Result<std::string> read_chat_template(const std::string& directory) {
+}  // namespace
+
+Result<std::string> read_hf_chat_template(const std::string& directory) {
   const std::string file = directory + "/chat_template.jinja";
   if (exists(file)) return read_file(file, kMaxTemplateBytes);
   const std::string path = directory + "/tokenizer_config.json";
@@ -155,8 +156,6 @@ Result<std::string> read_chat_template(const std::string& directory) {
   if (value == nullptr) return std::string();
   return template_of(*value, path);
 }
-
-}  // namespace
 
 Result<ModelFiles> open_hf_directory(const std::string& directory) {
   ModelFiles model;
@@ -188,7 +187,7 @@ Result<ModelFiles> open_hf_directory(const std::string& directory) {
     ASSIGN_OR_RETURN(model.tokenizer, read_hf_tokenizer(directory));
     model.has_tokenizer = true;
   }
-  ASSIGN_OR_RETURN(model.chat_template, read_chat_template(directory));
+  ASSIGN_OR_RETURN(model.chat_template, read_hf_chat_template(directory));
   return model;
 }
 

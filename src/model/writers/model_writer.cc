@@ -1,0 +1,151 @@
+#include "model/writers/model_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "model/files/config_limits.h"
+#include "model/files/tensor_layout.h"
+#include "model/writers/gguf_text.h"
+#include "model/writers/hf_text.h"
+
+namespace sparrow {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<const char*, 6> kTokenizerFiles = {
+    "tokenizer.json",      "tokenizer_config.json",
+    "chat_template.jinja", "generation_config.json",
+    "vocab.json",          "merges.txt"};
+constexpr size_t kMaxTokenizerFileBytes = 64u << 20;
+
+std::vector<PlannedTensor> plan_tensors(const ModelConfig& config, TensorType type, bool gguf) {
+  std::vector<PlannedTensor> tensors;
+  for (LayoutTensor& tensor : qwen2_tensor_layout(config)) {
+    const bool fits = tensor.cols % tensor_type_info(type).block_elements == 0;
+    const bool plain = (tensor.is_vector && gguf) || !fits;
+    tensors.push_back({std::move(tensor.name), plain ? TensorType::kF32 : type, tensor.rows,
+                       tensor.cols, tensor.is_vector});
+  }
+  return tensors;
+}
+
+uint64_t rounded_up(uint64_t size, uint64_t alignment) {
+  return (size + alignment - 1) / alignment * alignment;
+}
+
+Status copy_tokenizer_files(const std::string& from, const std::string& to) {
+  for (const char* name : kTokenizerFiles) {
+    const std::string source = fmt::format("{}/{}", from, name);
+    std::error_code error;
+    if (!fs::exists(source, error)) continue;
+    ASSIGN_OR_RETURN(const std::string content, read_file(source, kMaxTokenizerFileBytes));
+    RETURN_IF_ERROR(write_file_atomically(fmt::format("{}/{}", to, name), content));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const std::string& path,
+                                                         const ModelDescription& description,
+                                                         TensorType type) {
+  RETURN_IF_ERROR(check_model_config(description.config, "config"));
+  const bool gguf = path.ends_with(".gguf");
+  if (!gguf && tensor_type_info(type).block_elements != 1) {
+    return invalid_argument(fmt::format(
+        "{}: type {} can only be written to a GGUF file; expected a path that ends in .gguf, or "
+        "one of the types f32, f16, bf16 for a directory",
+        path, tensor_type_info(type).name));
+  }
+  std::unique_ptr<ModelWriter> writer(new ModelWriter());
+  writer->path_ = path;
+  while (writer->path_.size() > 1 && writer->path_.back() == '/') writer->path_.pop_back();
+  writer->tensors_ = plan_tensors(description.config, type, gguf);
+  RETURN_IF_ERROR(gguf ? writer->start_gguf(description) : writer->start_directory(description));
+  return writer;
+}
+
+ModelWriter::~ModelWriter() {
+  file_.reset();
+  std::error_code error;
+  if (!partial_directory_.empty()) fs::remove_all(partial_directory_, error);
+}
+
+Status ModelWriter::start_file(const std::string& path, std::string_view header) {
+  uint64_t total = header.size();
+  for (const PlannedTensor& tensor : tensors_) total += rounded_up(tensor.size_bytes(), alignment_);
+  ASSIGN_OR_RETURN(file_, StagedFile::create(path, total));
+  return file_->append(std::as_bytes(std::span(header)));
+}
+
+Status ModelWriter::start_gguf(const ModelDescription& description) {
+  alignment_ = kGgufAlignment;
+  ASSIGN_OR_RETURN(const std::string header, gguf_header_text(description, tensors_));
+  return start_file(path_, header);
+}
+
+Status ModelWriter::start_directory(const ModelDescription& description) {
+  std::error_code error;
+  if (fs::exists(path_, error) && !(fs::is_directory(path_, error) && fs::is_empty(path_, error))) {
+    return failed_precondition(
+        fmt::format("{}: already exists; remove it or choose another path", path_));
+  }
+  const std::string partial = path_ + ".partial";
+  fs::create_directories(partial, error);
+  if (error) return failed_precondition(fmt::format("{}: {}", partial, error.message()));
+  std::sort(tensors_.begin(), tensors_.end(),
+            [](const PlannedTensor& a, const PlannedTensor& b) { return a.name < b.name; });
+  RETURN_IF_ERROR(start_file(partial + "/model.safetensors", safetensors_header_text(tensors_)));
+  // From here on the directory is ours: the lock on the weights keeps others out.
+  partial_directory_ = partial;
+  const TensorType type = tensors_.front().type;
+  RETURN_IF_ERROR(
+      write_file_atomically(partial + "/config.json", hf_config_text(description.config, type)));
+  if (!description.tokenizer_dir.empty()) {
+    return copy_tokenizer_files(description.tokenizer_dir, partial);
+  }
+  RETURN_IF_ERROR(
+      write_file_atomically(partial + "/generation_config.json", hf_generation_text(description)));
+  if (!description.tokenizer.has_value()) return ok_status();
+  RETURN_IF_ERROR(write_file_atomically(partial + "/tokenizer.json",
+                                        hf_tokenizer_text(*description.tokenizer)));
+  return write_file_atomically(
+      partial + "/tokenizer_config.json",
+      hf_tokenizer_config_text(*description.tokenizer, description.chat_template));
+}
+
+Status ModelWriter::write(std::span<const std::byte> bytes) {
+  CHECK(current_ < tensors_.size());
+  const uint64_t size = tensors_[current_].size_bytes();
+  CHECK(bytes.size() <= size - current_done_);
+  RETURN_IF_ERROR(file_->append(bytes));
+  current_done_ += bytes.size();
+  if (current_done_ < size) return ok_status();
+  const std::vector<std::byte> padding(rounded_up(size, alignment_) - size);
+  ++current_;
+  current_done_ = 0;
+  return file_->append(padding);
+}
+
+Status ModelWriter::finish() {
+  CHECK(current_ == tensors_.size());
+  RETURN_IF_ERROR(file_->commit());
+  file_.reset();
+  if (partial_directory_.empty()) return ok_status();
+  std::error_code error;
+  fs::rename(partial_directory_, path_, error);  // replaces an empty directory
+  if (error)
+    return failed_precondition(fmt::format("{}: cannot rename: {}", path_, error.message()));
+  partial_directory_.clear();
+  return ok_status();
+}
+
+}  // namespace sparrow
