@@ -183,15 +183,30 @@ void Connection::process_input() {
   arm_read();
 }
 
+void Connection::count_body_bytes() {
+  size_t num_bytes = 0;
+  if (socket_) num_bytes += parser_.num_body_bytes();
+  if (exchange_) num_bytes += exchange_->request->body.size();
+  auto& total = context_->shared->num_body_bytes;
+  // Wraps around when negative, as the counter does.
+  total.fetch_add(num_bytes - counted_body_bytes_, std::memory_order_relaxed);
+  counted_body_bytes_ = num_bytes;
+}
+
 size_t Connection::parse(std::string_view bytes) {
   size_t used = 0;
   parsing_ = true;
   while (used < bytes.size() && can_take_request()) {
     used += parser_.feed(bytes.substr(used));
     update_phase();
+    count_body_bytes();
     if (parser_.state() == RequestParser::State::kFailed) {
       const ProtocolError error = parser_.error();
       answer_protocol_error(error.status, error.message);
+      used = bytes.size();
+    } else if (context_->shared->num_body_bytes > options_.max_total_body_bytes &&
+               counted_body_bytes_ != 0) {
+      answer_protocol_error(503, "too many request bodies at once, try again");
       used = bytes.size();
     } else if (parser_.state() == RequestParser::State::kComplete) {
       dispatch();
@@ -368,8 +383,9 @@ void Connection::on_close(uint64_t exchange_id, std::function<void()> callback) 
 }
 
 void Connection::end_exchange() {
-  if (!exchange_->keep_alive) close_after_flush_ = true;
+  if (!exchange_->keep_alive || context_->draining) close_after_flush_ = true;
   exchange_.reset();
+  count_body_bytes();
   flush();
   if (broken_ || !socket_) return;
   if (parsing_) return;  // parse() goes on by itself
@@ -382,7 +398,8 @@ void Connection::end_exchange() {
 void Connection::answer_protocol_error(int status, std::string_view message) {
   log_debug("http: {}: {} {}", remote_address_, status, message);
   close_after_flush_ = true;
-  const Request& request = parser_.partial_request();
+  const Request request = parser_.give_up();
+  count_body_bytes();
   const Headers cors = cors_headers(options_.cors, request);
   const Response response = context_->shared->protocol_error(status, message);
   const std::string request_id = new_request_id();
@@ -461,6 +478,7 @@ void Connection::close() {
   output_sent_ = 0;
   std::optional<Exchange> ended = std::move(exchange_);
   exchange_.reset();
+  count_body_bytes();
   context_->connections.erase(self);
   context_->shared->num_connections.fetch_sub(1, std::memory_order_relaxed);
   if (ended && ended->on_close) ended->on_close();

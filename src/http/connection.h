@@ -33,6 +33,7 @@ struct ServerShared {
   std::function<Response(int status, std::string_view message)> protocol_error;
   bool checks_host = false;
   std::atomic<size_t> num_connections{0};
+  std::atomic<size_t> num_body_bytes{0};  // received and not yet answered
 };
 
 // Of one IO thread, and owned by it. Outlives the server while a responder is held somewhere.
@@ -105,6 +106,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void begin_linger();
   void close_soon();
   void update_phase();
+  void count_body_bytes();
   bool can_take_request() const;
   bool wants_input() const;
   size_t unsent_bytes() const { return output_.size() - output_sent_; }
@@ -120,6 +122,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   size_t output_sent_ = 0;
   std::optional<Exchange> exchange_;
   uint64_t num_exchanges_ = 0;
+  size_t counted_body_bytes_ = 0;  // our part of ServerShared::num_body_bytes
 
   Phase phase_ = Phase::kIdle;
   TimePoint phase_start_{};

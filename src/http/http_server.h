@@ -23,6 +23,7 @@ struct ServerOptions {
   int num_io_threads = 1;
   size_t max_header_bytes = 32u << 10;
   size_t max_body_bytes = 32u << 20;
+  size_t max_total_body_bytes = 512u << 20;  // of all requests together; beyond it 503
   size_t max_connections = 4096;
   size_t max_unsent_bytes = 4u << 20;  // per stream; beyond it the slow reader is dropped
   std::chrono::milliseconds header_timeout{10'000};

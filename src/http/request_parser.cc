@@ -78,9 +78,10 @@ void RequestParser::take_head_byte(char c) {
   if (at_line_start && (c == ' ' || c == '\t')) return fail(400, "folded header lines are refused");
   head_.push_back(c);
   const size_t line_len = head_.size() - line_start_;
-  if (num_lines_ == 0 && line_len > limits_.max_request_line_bytes) {
-    return fail(414, "the request line is longer than " +
-                         std::to_string(limits_.max_request_line_bytes) + " bytes");
+  const size_t max_line_bytes = std::min(limits_.max_request_line_bytes, limits_.max_header_bytes);
+  if (num_lines_ == 0 && line_len > max_line_bytes) {
+    return fail(414,
+                "the request line is longer than " + std::to_string(max_line_bytes) + " bytes");
   }
   if (head_.size() > limits_.max_header_bytes || line_len > limits_.max_header_line_bytes) {
     return fail(431, "the request headers are larger than " +
@@ -212,6 +213,13 @@ Request RequestParser::take() {
   line_start_ = num_lines_ = num_leading_bytes_ = 0;
   expects_continue_ = false;
   state_ = State::kIdle;
+  return request;
+}
+
+Request RequestParser::give_up() {
+  if (state_ != State::kFailed) fail(400, "given up");
+  Request request = std::move(request_);
+  request_ = Request();
   return request;
 }
 

@@ -48,11 +48,12 @@ class RequestParser {
   bool is_http_10() const { return is_http_10_; }
   bool expects_continue() const { return expects_continue_; }
   size_t num_body_bytes() const { return request_.body.size(); }
-  // As far as it is known, also after a failure: an error answer wants method and origin.
-  const Request& partial_request() const { return request_; }
 
   // In kComplete. The parser is then ready for the next request.
   Request take();
+  // The request as far as it is known (an error answer wants method and origin). Nothing more is
+  // parsed afterwards.
+  Request give_up();
 
  private:
   size_t feed_head(std::string_view bytes);
