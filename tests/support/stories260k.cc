@@ -1,4 +1,4 @@
-#include "support/stories260k.h"
+#include "tests/support/stories260k.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -9,7 +9,7 @@
 #include "model/files/mapped_tensor_source.h"
 #include "model/model_files.h"
 #include "quant/convert_row.h"
-#include "support/test_data.h"
+#include "tests/support/test_data.h"
 #include "tools/synth/synth_model.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);

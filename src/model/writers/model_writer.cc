@@ -104,8 +104,12 @@ Status ModelWriter::start_directory(const ModelDescription& description) {
   std::sort(tensors_.begin(), tensors_.end(),
             [](const PlannedTensor& a, const PlannedTensor& b) { return a.name < b.name; });
   RETURN_IF_ERROR(start_file(partial + "/model.safetensors", safetensors_header_text(tensors_)));
-  // From here on the directory is ours: the lock on the weights keeps others out.
+  // From here on the directory is ours: the lock on the weights keeps others out. What a killed
+  // process left in it must not become part of this model.
   partial_directory_ = partial;
+  for (const fs::directory_entry& entry : fs::directory_iterator(partial, error)) {
+    if (entry.path().filename() != "model.safetensors.partial") fs::remove_all(entry.path(), error);
+  }
   const TensorType type = tensors_.front().type;
   RETURN_IF_ERROR(
       write_file_atomically(partial + "/config.json", hf_config_text(description.config, type)));

@@ -10,8 +10,8 @@
 #include "base/file.h"
 #include "model/files/gguf_config.h"
 #include "quant/convert_row.h"
-#include "support/stories260k.h"
-#include "support/test_data.h"
+#include "tests/support/stories260k.h"
+#include "tests/support/test_data.h"
 
 namespace sparrow {
 namespace {
@@ -126,6 +126,30 @@ TEST(ModelWriter, AbandonedModel_LeavesNothingBehind) {
     ASSERT_TRUE((*writer)->write(bytes).ok());
   }
   EXPECT_TRUE(std::filesystem::is_empty(temporary.path()));
+}
+
+TEST(ModelWriter, LeftoversOfAKilledProcess_DoNotReachTheModel) {
+  const TemporaryDirectory temporary;
+  std::filesystem::create_directory(temporary.path("out.partial"));
+  for (const char* name : {"out.partial/model.safetensors.partial", "out.partial/tokenizer.json",
+                           "out.gguf.partial"}) {
+    ASSERT_TRUE(write_file_atomically(temporary.path(name), std::string(100000, 'x')).ok());
+  }
+  for (const char* name : {"out", "out.gguf"}) {
+    auto writer = ModelWriter::create(temporary.path(name), small_model(), TensorType::kF16);
+    ASSERT_TRUE(writer.ok()) << writer.message();
+    for (const PlannedTensor& tensor : (*writer)->tensors()) {
+      const std::vector<std::byte> zeros(tensor.size_bytes());
+      ASSERT_TRUE((*writer)->write(zeros).ok());
+    }
+    const Status status = (*writer)->finish();
+    ASSERT_TRUE(status.ok()) << status.message();
+    const Result<ModelFiles> model = open_model(temporary.path(name));
+    ASSERT_TRUE(model.ok()) << model.message();
+    EXPECT_FALSE(model->has_tokenizer);
+  }
+  EXPECT_FALSE(std::filesystem::exists(temporary.path("out.partial")));
+  EXPECT_FALSE(std::filesystem::exists(temporary.path("out.gguf.partial")));
 }
 
 TEST(ModelWriter, ExistingDirectory_IsNotTouched) {

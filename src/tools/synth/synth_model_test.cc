@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "model/model_files.h"
 #include "quant/convert_row.h"
-#include "support/test_data.h"
+#include "tests/support/test_data.h"
 #include "tools/synth/byte_tokenizer.h"
 
 namespace sparrow {
