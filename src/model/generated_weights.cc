@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "model/files/tensor_layout.h"
 #include "quant/convert_row.h"
 
 namespace sparrow {
@@ -45,31 +46,13 @@ std::vector<float> values_of(std::string_view name, int64_t rows, int64_t cols, 
 
 GeneratedWeights::GeneratedWeights(const ModelConfig& config, uint64_t seed, TensorType matrix_type)
     : config_(config), seed_(seed), matrix_type_(matrix_type) {
-  const int64_t hidden = config.hidden_size;
-  add("model.embed_tokens.weight", config.vocab_size, hidden);
-  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
-    const std::string prefix = fmt::format("model.layers.{}.", layer);
-    const std::string attention = prefix + "self_attn.";
-    add(prefix + "input_layernorm.weight", 1, hidden);
-    add(attention + "q_proj.weight", config.q_size(), hidden);
-    add(attention + "q_proj.bias", 1, config.q_size());
-    for (const char* name : {"k_proj", "v_proj"}) {
-      add(attention + name + ".weight", config.kv_size(), hidden);
-      add(attention + name + ".bias", 1, config.kv_size());
-    }
-    add(attention + "o_proj.weight", hidden, config.q_size());
-    add(prefix + "post_attention_layernorm.weight", 1, hidden);
-    add(prefix + "mlp.gate_proj.weight", config.intermediate_size, hidden);
-    add(prefix + "mlp.up_proj.weight", config.intermediate_size, hidden);
-    add(prefix + "mlp.down_proj.weight", hidden, config.intermediate_size);
+  for (const LayoutTensor& tensor : qwen2_tensor_layout(config)) {
+    add(tensor.name, tensor.rows, tensor.cols, tensor.is_vector);
   }
-  add("model.norm.weight", 1, hidden);
-  if (!config.tied_embeddings) add("lm_head.weight", config.vocab_size, hidden);
 }
 
-void GeneratedWeights::add(const std::string& name, int64_t rows, int64_t cols) {
+void GeneratedWeights::add(const std::string& name, int64_t rows, int64_t cols, bool is_vector) {
   const std::vector<float> values = values_of(name, rows, cols, seed_);
-  const bool is_vector = rows == 1;
   TensorType type = TensorType::kF32;
   if (!is_vector && cols % tensor_type_info(matrix_type_).block_elements == 0) type = matrix_type_;
   Owned& owned = tensors_[name];

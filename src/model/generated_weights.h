@@ -35,7 +35,7 @@ class GeneratedWeights : public TensorSource {
     SourceTensor view;
     std::vector<std::byte> bytes;
   };
-  void add(const std::string& name, int64_t rows, int64_t cols);
+  void add(const std::string& name, int64_t rows, int64_t cols, bool is_vector);
 
   const ModelConfig config_;
   const uint64_t seed_;

@@ -1,0 +1,197 @@
+#include "model/cpu_weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "model/files/tensor_layout.h"
+#include "quant/convert_row.h"
+
+namespace sparrow {
+namespace {
+
+bool is_plain(TensorType type) {
+  return type == TensorType::kF32 || type == TensorType::kF16 || type == TensorType::kBF16;
+}
+
+TensorType tensor_type_of(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return TensorType::kF32;
+    case WeightFormat::kF16:
+      return TensorType::kF16;
+    case WeightFormat::kBF16:
+      return TensorType::kBF16;
+    case WeightFormat::kQ8_0:
+      return TensorType::kQ8_0;
+    case WeightFormat::kQ4_0:
+      return TensorType::kQ4_0;
+  }
+  return TensorType::kF32;
+}
+
+// The row format a matrix is packed in.
+TensorType packed_type(const SourceTensor& tensor, std::optional<WeightFormat> format) {
+  if (!format || !is_plain(tensor.type)) return tensor.type;
+  const TensorType wanted = tensor_type_of(*format);
+  return tensor.cols % tensor_type_info(wanted).block_elements == 0 ? wanted : tensor.type;
+}
+
+// Loads tensors of one source. Rows are packed by all threads, a strip at a time; the scratch of a
+// thread holds the converted rows of one strip.
+class WeightLoader {
+ public:
+  WeightLoader(const TensorSource& source, std::optional<WeightFormat> format, ComputePool& pool)
+      : source_(source),
+        format_(format),
+        pool_(pool),
+        scratch_(static_cast<size_t>(pool.num_threads())) {}
+
+  Status load_matrix(const std::string& name, PackedMatrix& out) {
+    ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
+    const TensorType type = packed_type(tensor, format_);
+    ASSIGN_OR_RETURN(out,
+                     PackedMatrix::allocate(weight_format_for(type), tensor.rows, tensor.cols));
+    std::vector<Status> failures(scratch_.size());
+    pool_.parallel_for(out.num_strips(), [&](int64_t strip, int worker) {
+      Status status = pack_strip(tensor, type, strip, scratch_[static_cast<size_t>(worker)], out);
+      if (!status.ok()) failures[static_cast<size_t>(worker)] = std::move(status);
+    });
+    source_.release(tensor);
+    for (const Status& failure : failures) {
+      if (!failure.ok()) return Status(failure.code(), name + ": " + failure.message());
+    }
+    return ok_status();
+  }
+
+  Status load_vector(const std::string& name, std::vector<float>& out) {
+    ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
+    if (first_non_finite(tensor.type, tensor.bytes) >= 0) {
+      return data_loss(name + ": a value is not a finite number");
+    }
+    out.resize(static_cast<size_t>(tensor.rows * tensor.cols));
+    dequantize_row(tensor.type, tensor.bytes.data(), tensor.rows * tensor.cols, out.data());
+    source_.release(tensor);
+    return ok_status();
+  }
+
+ private:
+  struct Scratch {
+    std::vector<float> values;         // one row
+    std::vector<std::byte> converted;  // one strip
+  };
+
+  static Status pack_strip(const SourceTensor& tensor, TensorType type, int64_t strip,
+                           Scratch& scratch, PackedMatrix& out) {
+    const int64_t row_begin = strip * kStripRows;
+    const int64_t num_rows = std::min<int64_t>(kStripRows, tensor.rows - row_begin);
+    const std::span<const std::byte> bytes =
+        tensor.bytes.subspan(static_cast<size_t>(row_begin) * tensor.row_bytes(),
+                             static_cast<size_t>(num_rows) * tensor.row_bytes());
+    const int64_t bad = first_non_finite(tensor.type, bytes);
+    if (bad >= 0) {
+      return data_loss(fmt::format("row {}: a value or scale is not a finite number",
+                                   row_begin + bad / tensor.cols));
+    }
+    if (type == tensor.type) return out.pack_rows(row_begin, num_rows, type, bytes);
+    const size_t row_bytes = tensor_row_bytes(type, tensor.cols);
+    scratch.values.resize(static_cast<size_t>(tensor.cols));
+    scratch.converted.resize(row_bytes * static_cast<size_t>(num_rows));
+    for (size_t row = 0; row < static_cast<size_t>(num_rows); ++row) {
+      dequantize_row(tensor.type, bytes.data() + row * tensor.row_bytes(), tensor.cols,
+                     scratch.values.data());
+      quantize_row(type, scratch.values.data(), tensor.cols,
+                   scratch.converted.data() + row * row_bytes);
+    }
+    return out.pack_rows(row_begin, num_rows, type, scratch.converted);
+  }
+
+  const TensorSource& source_;
+  const std::optional<WeightFormat> format_;
+  ComputePool& pool_;
+  std::vector<Scratch> scratch_;
+};
+
+Status load_layer(WeightLoader& loader, int32_t index, CpuLayerWeights& layer) {
+  const std::string prefix = fmt::format("model.layers.{}.", index);
+  const std::pair<const char*, std::vector<float>*> vectors[] = {
+      {"input_layernorm.weight", &layer.attention_norm},
+      {"self_attn.q_proj.bias", &layer.q_bias},
+      {"self_attn.k_proj.bias", &layer.k_bias},
+      {"self_attn.v_proj.bias", &layer.v_bias},
+      {"post_attention_layernorm.weight", &layer.ffn_norm},
+  };
+  const std::pair<const char*, PackedMatrix*> matrices[] = {
+      {"self_attn.q_proj.weight", &layer.q}, {"self_attn.k_proj.weight", &layer.k},
+      {"self_attn.v_proj.weight", &layer.v}, {"self_attn.o_proj.weight", &layer.o},
+      {"mlp.gate_proj.weight", &layer.gate}, {"mlp.up_proj.weight", &layer.up},
+      {"mlp.down_proj.weight", &layer.down},
+  };
+  for (const auto& [name, values] : vectors) {
+    RETURN_IF_ERROR(loader.load_vector(prefix + name, *values));
+  }
+  for (const auto& [name, matrix] : matrices) {
+    RETURN_IF_ERROR(loader.load_matrix(prefix + name, *matrix));
+  }
+  return ok_status();
+}
+
+int64_t layer_bytes(const CpuLayerWeights& layer) {
+  int64_t bytes = 0;
+  for (const PackedMatrix* matrix :
+       {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    bytes += matrix->bytes();
+  }
+  for (const std::vector<float>* values :
+       {&layer.attention_norm, &layer.ffn_norm, &layer.q_bias, &layer.k_bias, &layer.v_bias}) {
+    bytes += static_cast<int64_t>(values->size() * sizeof(float));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+int64_t CpuWeights::total_bytes() const {
+  return bytes_per_token() + (lm_head.empty() ? 0 : embedding.bytes());
+}
+
+int64_t CpuWeights::bytes_per_token() const {
+  int64_t bytes = head().bytes() + static_cast<int64_t>(final_norm.size() * sizeof(float));
+  for (const CpuLayerWeights& layer : layers) bytes += layer_bytes(layer);
+  return bytes;
+}
+
+Result<CpuWeights> load_cpu_weights(const TensorSource& source, std::optional<WeightFormat> format,
+                                    ComputePool& pool) {
+  const ModelConfig& config = source.config();
+  WeightLoader loader(source, format, pool);
+  CpuWeights weights;
+  RETURN_IF_ERROR(loader.load_matrix("model.embed_tokens.weight", weights.embedding));
+  weights.layers.resize(static_cast<size_t>(config.num_layers));
+  for (int32_t index = 0; index < config.num_layers; ++index) {
+    RETURN_IF_ERROR(load_layer(loader, index, weights.layers[static_cast<size_t>(index)]));
+  }
+  RETURN_IF_ERROR(loader.load_vector("model.norm.weight", weights.final_norm));
+  if (!config.tied_embeddings) {
+    RETURN_IF_ERROR(loader.load_matrix("lm_head.weight", weights.lm_head));
+  }
+  return weights;
+}
+
+Result<int64_t> packed_weights_bytes(const TensorSource& source,
+                                     std::optional<WeightFormat> format) {
+  int64_t bytes = 0;
+  for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
+    ASSIGN_OR_RETURN(const SourceTensor tensor, source.tensor(layout.name));
+    if (layout.is_vector) {
+      bytes += layout.rows * layout.cols * static_cast<int64_t>(sizeof(float));
+      continue;
+    }
+    const int64_t padded_rows = (layout.rows + kStripRows - 1) / kStripRows * kStripRows;
+    const size_t row_bytes = tensor_row_bytes(packed_type(tensor, format), layout.cols);
+    bytes += padded_rows * static_cast<int64_t>(row_bytes);
+  }
+  return bytes;
+}
+
+}  // namespace sparrow
