@@ -487,6 +487,8 @@ void Connection::close() {
 
 void Connection::drain() {
   if (!socket_) return;
+  if (phase_ == Phase::kIdle) on_readable();  // a request may lie in the socket already
+  if (!socket_) return;
   if (phase_ == Phase::kIdle && input_.empty() && !close_after_flush_) {
     close_after_flush_ = true;
     flush();

@@ -164,6 +164,21 @@ TEST_F(HttpLifecycleTest, StopAccepting_BeforeTheAnswer_SaysConnectionClose) {
   EXPECT_EQ(client.read_reply().field("Connection"), "close");
 }
 
+// A request that lay in the socket when the server began to drain is answered, not lost.
+TEST_F(HttpLifecycleTest, StopAccepting_RequestAlreadySent_StillAnswered) {
+  start();
+  TestClient client(port());
+  client.send(kGet);
+  EXPECT_EQ(client.read_reply().status, 200);
+  std::atomic<bool> sent{false};
+  server_->loops()[0]->post([&] { EXPECT_TRUE(eventually([&] { return sent.load(); })); });
+  server_->stop_accepting();  // queued behind the task that waits
+  client.send(kGet);
+  sent = true;
+  EXPECT_EQ(client.read_reply().status, 200);
+  EXPECT_TRUE(client.wait_closed());
+}
+
 TEST_F(HttpLifecycleTest, Stop_IdleServer_IsQuick) {
   start();
   TestClient idle(port());
@@ -198,6 +213,7 @@ TEST_F(HttpLifecycleTest, Stop_WhileAnotherThreadPostsAndDrops_NothingLostOrRace
     clients.push_back(std::make_unique<TestClient>(port()));
     clients.back()->send(get("/stream"));
   }
+  ASSERT_TRUE(eventually([&] { return num_handled_ == 20; }));
   std::atomic<bool> begun{false};
   std::thread producer([&] {
     for (int i = 0; i < 20; ++i) {

@@ -264,7 +264,14 @@ TEST_F(HttpLimitsTest, ConnectAndReset_ManyTimes_NothingLeft) {
     if (i % 3 != 0) client.send(get("/stream").substr(0, static_cast<size_t>(i % 45)));
     i % 2 == 0 ? client.reset() : client.close();
   }
+  {
+    // Connections are accepted in order: once this one is served, all before it are known.
+    TestClient last(port());
+    last.send(kGet);
+    EXPECT_EQ(last.read_reply().status, 200);
+  }
   EXPECT_TRUE(no_connections());
+  std::lock_guard lock(mutex_);
   EXPECT_EQ(num_closed_, static_cast<int>(held_.size()));
 }
 
