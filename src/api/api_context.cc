@@ -1,0 +1,130 @@
+#include "api/api_context.h"
+
+#include <fmt/format.h>
+
+#include "api/retry_hint.h"
+#include "base/check.h"
+#include "base/json.h"
+#include "base/random.h"
+
+namespace sparrow::api {
+namespace {
+
+const Clock& real_clock() {
+  static const RealClock clock;
+  return clock;
+}
+
+// A page of another site can send these without asking the browser's preflight first.
+bool is_foreign_form(const http::Request& request) {
+  if (request.header("origin").empty()) return false;
+  const std::string_view type = request.header("content-type");
+  for (const std::string_view form :
+       {"text/plain", "multipart/form-data", "application/x-www-form-urlencoded"}) {
+    if (type.starts_with(form)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
+    : options_(std::move(options)), metrics_(metrics), id_seed_(entropy64()) {
+  if (options_.clock == nullptr) options_.clock = &real_clock();
+  CHECK(options_.num_prep_threads > 0);
+  prep_ = std::make_unique<TaskPool>(options_.num_prep_threads, options_.prep_queue_capacity);
+}
+
+void ApiContext::set_serving(std::unique_ptr<Serving> serving) {
+  CHECK(owned_ == nullptr);
+  owned_ = std::move(serving);
+  serving_.store(owned_.get(), std::memory_order_release);
+  ServerPhase expected = ServerPhase::kLoading;  // a drain may have begun meanwhile
+  state_.phase.compare_exchange_strong(expected, ServerPhase::kReady);
+}
+
+StreamHub& ApiContext::hub_of(http::IoLoop& loop) {
+  std::lock_guard lock(mutex_);
+  auto& hub = hubs_[&loop];
+  if (hub == nullptr) hub = std::make_unique<StreamHub>(loop);
+  return *hub;
+}
+
+std::string ApiContext::make_reply_id(std::string_view prefix) {
+  const uint64_t counter = next_id_.load();
+  return fmt::format("{}{:016x}{:016x}", prefix, random_bits(id_seed_, 0, counter), entropy64());
+}
+
+MaybeError ApiContext::check_accepting() const {
+  if (state_.phase == ServerPhase::kLoading) return loading();
+  if (state_.phase == ServerPhase::kDraining) return draining();
+  const int limit = options_.max_concurrent_requests;
+  if (limit > 0 && state_.num_active > limit) {  // the asking request is counted already
+    return overloaded(
+        fmt::format("The server already answers {} requests (--limit-concurrency).", limit),
+        retry_after_ms(serving()->engine->snapshot()));
+  }
+  return std::nullopt;
+}
+
+void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
+  ActiveTicket ticket(state_);
+  if (auto error = check_accepting()) return call.responder->send(error_response(*error));
+  Serving& serving = *this->serving();
+  auto task = [this, &serving, ticket = std::move(ticket), request = call.request,
+               responder = call.responder, prepare = std::move(prepare)]() mutable {
+    auto prepared = std::make_shared<PreparedGeneration>();
+    MaybeError error = prepare(*request, serving.model, *prepared);
+    http::IoLoop& loop = responder->loop();
+    // The responder moves to its own thread, so that it never ends here.
+    loop.post([this, &serving, ticket = std::move(ticket), prepared, error = std::move(error),
+               responder = std::move(responder)]() mutable {
+      if (error) return responder->send(error_response(*error));
+      http::IoLoop& own_loop = responder->loop();
+      hub_of(own_loop).start(std::make_shared<Generation>(
+          std::move(*prepared), std::move(responder), *serving.engine, clock(), std::move(ticket)));
+    });
+  };
+  if (prep_->try_submit(std::move(task))) return;
+  call.responder->send(error_response(overloaded("Too many requests are waiting to be prepared.",
+                                                 retry_after_ms(serving.engine->snapshot()))));
+}
+
+void ApiContext::run_answer(const http::Call& call, Answer answer) {
+  if (serving() == nullptr) return call.responder->send(error_response(loading()));
+  const ServedModel& model = serving()->model;
+  auto task = [&model, request = call.request, responder = call.responder,
+               answer = std::move(answer)]() mutable {
+    http::Response response;
+    if (auto error = answer(*request, model, response.body)) response = error_response(*error);
+    http::IoLoop& loop = responder->loop();
+    loop.post([response = std::move(response), responder = std::move(responder)]() mutable {
+      responder->send(std::move(response));
+    });
+  };
+  if (prep_->try_submit(std::move(task))) return;
+  call.responder->send(
+      error_response(overloaded("Too many requests are waiting to be prepared.", 1000)));
+}
+
+void ApiContext::tick_all() {
+  std::lock_guard lock(mutex_);
+  const Duration heartbeat = options_.heartbeat;
+  for (const auto& [loop, hub] : hubs_) {
+    loop->post([hub = hub.get(), heartbeat] { hub->tick(heartbeat); });
+  }
+}
+
+MaybeError read_json_body(const http::Request& request, const ApiLimits& limits,
+                          boost::json::object& body) {
+  if (is_foreign_form(request)) {
+    return http_error(415, "Send the body as application/json.");
+  }
+  auto parsed = parse_json(request.body, "request body", {.max_depth = limits.max_json_depth});
+  if (!parsed.ok()) return invalid_request("", parsed.message());
+  if (!parsed->is_object()) return invalid_request("", "The request body must be a JSON object.");
+  body = std::move(parsed->get_object());
+  return std::nullopt;
+}
+
+}  // namespace sparrow::api

@@ -1,0 +1,80 @@
+#pragma once
+// ApiContext: what endpoints need, and the ways a request can run: at once on its IO thread, or
+// prepared on the prep pool. Owned by ApiServer; thread-safe.
+
+#include <boost/json/object.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "api/api_options.h"
+#include "api/api_state.h"
+#include "api/engine_port.h"
+#include "api/errors.h"
+#include "api/served_model.h"
+#include "api/stream/stream_hub.h"
+#include "base/metrics.h"
+#include "base/task_pool.h"
+#include "http/router.h"
+
+namespace sparrow::api {
+
+// A model and the engine that runs it.
+struct Serving {
+  ServedModel model;
+  std::unique_ptr<EnginePort> engine;
+};
+
+class ApiContext {
+ public:
+  ApiContext(ApiOptions options, MetricsRegistry& metrics);
+
+  const ApiOptions& options() const { return options_; }
+  const Clock& clock() const { return *options_.clock; }
+  MetricsRegistry& metrics() { return metrics_; }
+  ApiState& state() { return state_; }
+
+  void set_serving(std::unique_ptr<Serving> serving);
+  // Null while loading.
+  Serving* serving() const { return serving_.load(std::memory_order_acquire); }
+
+  // Fills `prepared` on a prep thread; then the engine takes the requests.
+  using Prepare = std::function<MaybeError(const http::Request&, const ServedModel&,
+                                           PreparedGeneration& prepared)>;
+  void run_generation(const http::Call& call, Prepare prepare);
+  // A reply that takes work (encoding), made on a prep thread.
+  using Answer =
+      std::function<MaybeError(const http::Request&, const ServedModel&, std::string& body)>;
+  void run_answer(const http::Call& call, Answer answer);
+
+  // `count` consecutive ids that no other request has.
+  uint64_t take_request_ids(size_t count) { return next_id_.fetch_add(count); }
+  std::string make_reply_id(std::string_view prefix);
+
+  // Posts a heartbeat round to every loop that has streams.
+  void tick_all();
+  // No prepared work starts any more; what was accepted is finished.
+  void stop() { prep_.reset(); }
+
+ private:
+  StreamHub& hub_of(http::IoLoop& loop);
+  MaybeError check_accepting() const;
+
+  ApiOptions options_;
+  MetricsRegistry& metrics_;
+  ApiState state_;
+  std::unique_ptr<Serving> owned_;
+  std::atomic<Serving*> serving_{nullptr};
+  std::atomic<uint64_t> next_id_{1};
+  const uint64_t id_seed_;
+  std::mutex mutex_;
+  std::map<http::IoLoop*, std::unique_ptr<StreamHub>> hubs_;  // guarded by mutex_
+  std::unique_ptr<TaskPool> prep_;  // last: its threads use everything above
+};
+
+// Parses the body into an object. 400 for bad JSON, 415 for what a browser form would send.
+MaybeError read_json_body(const http::Request& request, const ApiLimits& limits,
+                          boost::json::object& body);
+
+}  // namespace sparrow::api

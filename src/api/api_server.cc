@@ -1,0 +1,114 @@
+#include "api/api_server.h"
+
+#include <condition_variable>
+#include <thread>
+
+#include "api/api_context.h"
+#include "api/auth.h"
+#include "api/endpoints/endpoints.h"
+#include "api/observed_responder.h"
+
+namespace sparrow::api {
+namespace {
+
+http::Response routing_error(int status, std::string_view message, const http::Request& request) {
+  if (status == 404) return error_response(not_found(request.method, request.path));
+  return error_response(http_error(status, std::string(message)));
+}
+
+}  // namespace
+
+struct ApiServer::Impl {
+  Impl(ApiOptions options, MetricsRegistry& metrics)
+      : context(std::move(options), metrics),
+        keys(context.options().api_keys),
+        http_metrics(metrics),
+        router(routing_error) {
+    add_chat_endpoint(router, context);
+    add_completions_endpoint(router, context);
+    add_models_endpoints(router, context);
+    add_tokenize_endpoints(router, context);
+    add_status_endpoints(router, context);
+    add_page_endpoints(router, context);
+    ticker = std::thread([this] { tick_until_stopped(); });
+  }
+
+  // Often enough that no stream is silent for much longer than the heartbeat.
+  void tick_until_stopped() {
+    const auto period = std::max(context.options().heartbeat / 4, std::chrono::milliseconds(50));
+    std::unique_lock lock(mutex);
+    while (!stopping.wait_for(lock, period, [this] { return stopped; })) context.tick_all();
+  }
+
+  void stop() {
+    {
+      std::lock_guard lock(mutex);
+      stopped = true;
+    }
+    stopping.notify_all();
+    if (ticker.joinable()) ticker.join();
+    context.stop();
+  }
+
+  // A label per route; unknown paths share one, so that clients cannot make labels.
+  std::string handler_label(const std::string& path) const {
+    if (router.allowed_methods(path).empty()) return "none";
+    constexpr std::string_view kModels = "/v1/models/";
+    if (path.starts_with(kModels)) return "/v1/models/{id}";
+    if (path.starts_with("/assets/")) return "/assets";
+    return path;
+  }
+
+  void handle(std::shared_ptr<const http::Request> request,
+              std::shared_ptr<http::Responder> responder) {
+    auto observed = observe_responder(std::move(responder), http_metrics, context.clock(),
+                                      handler_label(request->path), request->method);
+    if (auto error = keys.check(*request)) return observed->send(error_response(*error));
+    router.handle(std::move(request), std::move(observed));
+  }
+
+  ApiContext context;
+  const ApiKeys keys;
+  HttpMetrics http_metrics;
+  http::Router router;
+  std::mutex mutex;
+  std::condition_variable stopping;
+  bool stopped = false;  // guarded by mutex
+  std::thread ticker;
+};
+
+ApiServer::ApiServer(ApiOptions options, MetricsRegistry& metrics)
+    : impl_(std::make_unique<Impl>(std::move(options), metrics)) {}
+
+ApiServer::~ApiServer() { impl_->stop(); }
+
+void ApiServer::set_ready(ModelInfo model, Engine& engine) {
+  set_ready(std::move(model), std::make_unique<EngineAdapter>(engine));
+}
+
+void ApiServer::set_ready(ModelInfo model, std::unique_ptr<EnginePort> engine) {
+  const SystemRole system_role = impl_->context.options().system_role;
+  impl_->context.set_serving(std::unique_ptr<Serving>(
+      new Serving{ServedModel(std::move(model), system_role), std::move(engine)}));
+}
+
+http::Handler ApiServer::handler() {
+  return [impl = impl_.get()](std::shared_ptr<const http::Request> request,
+                              std::shared_ptr<http::Responder> responder) {
+    impl->handle(std::move(request), std::move(responder));
+  };
+}
+
+http::Response ApiServer::protocol_error(int status, std::string_view message) {
+  return error_response(http_error(status, std::string(message)));
+}
+
+void ApiServer::begin_drain() { impl_->context.state().phase = ServerPhase::kDraining; }
+
+int ApiServer::num_active() const { return impl_->context.state().num_active; }
+
+void ApiServer::stop() { impl_->stop(); }
+
+void ApiServer::tick() { impl_->context.tick_all(); }
+
+}  // namespace sparrow::api

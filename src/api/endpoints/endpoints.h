@@ -1,0 +1,21 @@
+#pragma once
+// The endpoints: each file adds its routes. The context outlives the router.
+
+#include "api/api_context.h"
+#include "http/router.h"
+
+namespace sparrow::api {
+
+void add_chat_endpoint(http::Router& router, ApiContext& context);
+void add_completions_endpoint(http::Router& router, ApiContext& context);
+void add_models_endpoints(http::Router& router, ApiContext& context);
+void add_tokenize_endpoints(http::Router& router, ApiContext& context);
+// /health /ping /livez /readyz /version /load /metrics
+void add_status_endpoints(http::Router& router, ApiContext& context);
+// / and /docs; call last, the API page lists what the router knows.
+void add_page_endpoints(http::Router& router, ApiContext& context);
+
+// "x-sparrow-ignored", if fields had no effect.
+http::Headers reply_headers(const std::vector<std::string>& warnings);
+
+}  // namespace sparrow::api

@@ -1,0 +1,75 @@
+#include "api/endpoints/endpoints.h"
+#include "api/stream/reply.h"
+#include "base/json.h"
+
+namespace sparrow::api {
+namespace {
+
+struct Health {
+  const char* state;
+  bool serving;    // can answer, if only what is running
+  bool accepting;  // takes new requests
+};
+
+// From values the engine publishes: never waits for it.
+Health health_of(ApiContext& context) {
+  const Serving* serving = context.serving();
+  if (serving == nullptr) return {"loading", false, false};
+  if (serving->engine->snapshot().failed) return {"failed", false, false};
+  if (context.state().phase == ServerPhase::kDraining) return {"draining", true, false};
+  return {"ready", true, true};
+}
+
+void send_state(const http::Call& call, const char* state, bool good) {
+  http::Response response;
+  response.status = good ? 200 : 503;
+  response.body = std::string(R"({"status":")") + (good ? "ok" : "unavailable") + R"(","state":")" +
+                  state + "\"}";
+  call.responder->send(std::move(response));
+}
+
+void send_metrics(const http::Call& call, ApiContext& context) {
+  http::Response response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = context.metrics().render();
+  call.responder->send(std::move(response));
+}
+
+}  // namespace
+
+void add_status_endpoints(http::Router& router, ApiContext& context) {
+  for (const char* path : {"/health", "/ping"}) {
+    router.add("GET", path, [&context](const http::Call& call) {
+      const Health health = health_of(context);
+      send_state(call, health.state, health.serving);
+    });
+  }
+  // A slow load and a drain are no reason to kill the process; a failed engine is.
+  router.add("GET", "/livez", [&context](const http::Call& call) {
+    const Health health = health_of(context);
+    const bool failed = context.serving() != nullptr && !health.serving;
+    send_state(call, health.state, !failed);
+  });
+  router.add("GET", "/readyz", [&context](const http::Call& call) {
+    const Health health = health_of(context);
+    send_state(call, health.state, health.accepting);
+  });
+  router.add("GET", "/version", [&context](const http::Call& call) {
+    http::Response response;
+    response.body = R"({"version":)";
+    append_json_string(response.body, context.options().version);
+    response.body += '}';
+    call.responder->send(std::move(response));
+  });
+  router.add("GET", "/load", [&context](const http::Call& call) {
+    http::Response response;
+    response.body = R"({"server_load":)";
+    append_integer(response.body, context.state().num_active.load());
+    response.body += '}';
+    call.responder->send(std::move(response));
+  });
+  router.add("GET", "/metrics",
+             [&context](const http::Call& call) { send_metrics(call, context); });
+}
+
+}  // namespace sparrow::api

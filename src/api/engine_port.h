@@ -1,0 +1,34 @@
+#pragma once
+// EnginePort: the part of the engine that request handling needs. A seam, so that the wire contract
+// is tested with scripted events. All calls are thread-safe.
+
+#include <cstdint>
+
+#include "core/request.h"
+#include "engine/engine.h"
+
+namespace sparrow::api {
+
+class EnginePort {
+ public:
+  virtual ~EnginePort() = default;
+  virtual Status submit(Request request, EventSink* sink) = 0;
+  virtual void cancel(uint64_t request_id) = 0;
+  virtual EngineSnapshot snapshot() const = 0;
+};
+
+// The real one. The engine outlives it.
+class EngineAdapter final : public EnginePort {
+ public:
+  explicit EngineAdapter(Engine& engine) : engine_(&engine) {}
+  Status submit(Request request, EventSink* sink) override {
+    return engine_->submit(std::move(request), sink);
+  }
+  void cancel(uint64_t request_id) override { engine_->cancel(request_id); }
+  EngineSnapshot snapshot() const override { return engine_->snapshot(); }
+
+ private:
+  Engine* engine_;
+};
+
+}  // namespace sparrow::api

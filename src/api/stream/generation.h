@@ -1,0 +1,72 @@
+#pragma once
+// Generation: one request on its way back: the engine's events go in, bytes go to the responder.
+// Starts the stream with its first event (or heartbeat), so that what fails before gets a proper
+// status. Every method on the loop thread of its responder, except the constructor.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/api_state.h"
+#include "api/engine_port.h"
+#include "api/stream/response_format.h"
+#include "core/request.h"
+#include "http/http_types.h"
+
+namespace sparrow::api {
+
+// What preparation hands over. The requests' ids are consecutive; all have as many choices.
+struct PreparedGeneration {
+  std::vector<Request> requests;
+  std::unique_ptr<ResponseFormat> format;
+  http::Headers headers;  // of the reply
+};
+
+class Generation {
+ public:
+  Generation(PreparedGeneration prepared, std::shared_ptr<http::Responder> responder,
+             EnginePort& engine, const Clock& clock, ActiveTicket ticket);
+
+  const std::vector<uint64_t>& request_ids() const { return request_ids_; }
+  // Hands the requests to the engine. False: refused, and the client has been told.
+  bool submit(EventSink* sink);
+  void on_event(const StreamEvent& event);
+  // Writes what the last events made. False: over, nothing more will be written.
+  bool flush();
+  // A comment line if nothing was written for `heartbeat`. False: over.
+  bool tick(Duration heartbeat);
+  // The client left, or nothing can be written: the engine stops computing at its next step.
+  void cancel();
+  http::Responder& responder() { return *responder_; }
+
+ private:
+  struct Running {  // of one choice, while it runs
+    int64_t num_output = 0;
+    int64_t num_reasoning = 0;
+  };
+  void start_stream();
+  void fail(const ApiError& error);
+  void count(size_t index, bool first_of_prompt, const StreamEvent& event);
+  void finish();
+
+  const std::shared_ptr<http::Responder> responder_;
+  EnginePort& engine_;
+  const Clock& clock_;
+  const ActiveTicket ticket_;
+  const std::unique_ptr<ResponseFormat> format_;
+  const bool streams_;
+  http::Headers headers_;
+  std::vector<Request> requests_;  // empty once submitted
+  std::vector<uint64_t> request_ids_;
+  int choices_per_prompt_ = 1;
+
+  std::string buffer_;
+  UsageTotals totals_;
+  std::vector<Running> running_;  // by choice
+  TimePoint last_write_;
+  bool started_ = false;  // the response head has been written
+  bool began_ = false;    // the first event has come
+  bool over_ = false;
+};
+
+}  // namespace sparrow::api
