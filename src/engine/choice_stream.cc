@@ -5,8 +5,6 @@
 namespace sparrow {
 namespace {
 
-constexpr TimePoint kNever{};
-
 // Zero when one of both never happened.
 Duration between(TimePoint begin, TimePoint end) {
   return begin == kNever || end == kNever ? Duration{} : end - begin;
@@ -40,7 +38,11 @@ StreamEvent& ChoiceStream::pending() {
 }
 
 void ChoiceStream::emit(std::vector<StreamEvent>& events) {
-  if (pending_) events.push_back(std::move(*pending_));
+  if (!pending_) return;
+  const StreamEvent& event = *pending_;
+  const bool is_empty =
+      event.text.empty() && event.tokens.empty() && event.finish == FinishReason::kNone;
+  if (!is_empty) events.push_back(std::move(*pending_));
   pending_.reset();
 }
 
@@ -58,6 +60,12 @@ void ChoiceStream::flush_text() {
   }
 }
 
+// A second <think> while thinking, or a </think> while answering, is a slip of the model: it
+// changes nothing and is no text either.
+bool ChoiceStream::is_channel_token(TokenId id) const {
+  return id >= 0 && (id == request_->reasoning.start || id == request_->reasoning.end);
+}
+
 bool ChoiceStream::switch_channel(TokenId id, std::vector<StreamEvent>& events) {
   const ReasoningTokens& reasoning = request_->reasoning;
   const bool opens = channel_ == TextChannel::kAnswer && id == reasoning.start && id >= 0;
@@ -65,6 +73,7 @@ bool ChoiceStream::switch_channel(TokenId id, std::vector<StreamEvent>& events) 
   if (!opens && !closes) return false;
   flush_text();
   emit(events);
+  if (stopped_) return true;  // a stop string ended with the text that was held back
   channel_ = opens ? TextChannel::kReasoning : TextChannel::kAnswer;
   return true;
 }
@@ -77,7 +86,7 @@ FinishReason ChoiceStream::push(const SampledToken& token, std::span<const Token
   StreamEvent& event = pending();
   event.tokens.push_back({token.id, token.logprob, {top.begin(), top.end()}});
   const bool is_stop = is_stop_token(token.id);
-  if (!switched && !is_stop) {
+  if (!is_stop && !is_channel_token(token.id)) {
     piece_.clear();
     decoder_.push(token.id, piece_);
     if (channel_ == TextChannel::kAnswer) {

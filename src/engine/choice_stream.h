@@ -3,8 +3,9 @@
 // right channel comes out as events, and the verdict whether the choice ends with this token.
 //
 // Thinking is told from answering by token id: the start and end tokens switch the channel and give
-// no text. Stop strings apply to the answer only (a blank line in the thinking must not end it); in
-// a model without thinking everything is answer. Engine thread only.
+// no text; the text behind them is given as it is, newlines included. Stop strings apply to the
+// answer only (a blank line in the thinking must not end it); in a model without thinking
+// everything is answer. Engine thread only.
 
 #include <optional>
 #include <span>
@@ -34,6 +35,7 @@ class ChoiceStream {
 
  private:
   bool is_stop_token(TokenId id) const;
+  bool is_channel_token(TokenId id) const;
   bool switch_channel(TokenId id, std::vector<StreamEvent>& events);
   void emit(std::vector<StreamEvent>& events);
   void flush_text();

@@ -9,6 +9,7 @@
 #include "engine/choice_stream.h"
 #include "engine/engine_metrics.h"
 #include "engine/inbox.h"
+#include "engine/request_checks.h"
 #include "scheduler/scheduler.h"
 
 namespace sparrow {
@@ -54,7 +55,7 @@ struct Engine::Impl final : public TokenConsumer {
   // Text state of one sequence, and when its last token came.
   struct Stream {
     std::unique_ptr<ChoiceStream> text;
-    TimePoint last_token{};
+    TimePoint last_token = kNever;
   };
 
   FinishReason on_token(Sequence& sequence, const SampledToken& token,
@@ -64,17 +65,18 @@ struct Engine::Impl final : public TokenConsumer {
     stream.last_token = sequence.last_token;
     ++report.num_tokens_out;
     TokenMasker* masker = sequence.request->masker.get();
-    if (masker != nullptr && sequence.params.choice == 0 && !masker->accept(token.id)) {
-      return FinishReason::kError;
-    }
+    if (masker != nullptr && !masker->accept(token.id)) return FinishReason::kError;
     return stream.text->push(token, top, sequence.num_output_tokens(), sequence.max_tokens,
                              events_of(*stream.text));
   }
 
   void drain();
+  void release_slots();
   void start_request(Submission submission);
   void add_choice(const std::shared_ptr<const Request>& request, int choice, EventSink* sink);
+  void assign_mask_rows(const BatchPlan& plan);
   void fill_masks(const BatchPlan& plan);
+  void note_step(const BatchPlan& plan, bool step_failed, Duration elapsed);
   void run_step(const BatchPlan& plan, TimePoint now);
   void collect_finished(TimePoint now);
   void publish();
@@ -92,7 +94,6 @@ struct Engine::Impl final : public TokenConsumer {
 
   // Shared with other threads; each provides its own synchronization.
   Inbox inbox;
-  std::atomic<bool> accepting{true};
   std::atomic<int> num_not_started{0};  // sequences submitted and not yet in a step
   std::atomic<uint64_t> num_steps{0};
   std::atomic<int> num_running{0}, num_waiting{0}, num_blocks_used{0};
@@ -106,6 +107,7 @@ struct Engine::Impl final : public TokenConsumer {
   std::vector<std::pair<EventSink*, std::vector<StreamEvent>>> outbox;
   std::vector<Submission> submissions;
   std::vector<uint64_t> cancels;
+  std::vector<uint64_t> retired;  // request ids of ended choices
   std::vector<uint32_t> mask_words;
   StepReport report;
   int num_failed_steps = 0;
@@ -114,40 +116,39 @@ struct Engine::Impl final : public TokenConsumer {
 Engine::Engine(Executor& executor, const Tokenizer& tokenizer, const EngineOptions& options,
                MetricsRegistry* metrics)
     : impl_(std::make_unique<Impl>(executor, tokenizer, options, metrics)) {}
-Engine::~Engine() = default;
+
+// The slots' sampler states point into the sequences that die with the engine.
+Engine::~Engine() {
+  impl_->scheduler.finish_all(FinishReason::kCancelled);
+  impl_->release_slots();
+}
 
 Status Engine::submit(Request request, EventSink* sink) {
   Impl& impl = *impl_;
-  CHECK(sink != nullptr && request.num_choices > 0);
-  if (!impl.accepting.load()) return unavailable("the server is shutting down");
+  CHECK(sink != nullptr);
   if (impl.failed.load()) return unavailable("the engine has failed; restart the server");
-  const auto num_prompt = static_cast<int64_t>(request.prompt.size());
-  if (num_prompt == 0) return invalid_argument("the prompt is empty");
-  if (num_prompt >= impl.max_context) {
-    return invalid_argument(fmt::format(
-        "the prompt has {} tokens; at most {} fit with one token of answer (--max-model-len, "
-        "--kv-cache-memory-bytes)",
-        num_prompt, impl.max_context - 1));
-  }
+  RETURN_IF_ERROR(validate_request(request, impl.max_context, impl.limits.vocab_size));
+  std::vector<TokenId>& stop_ids = request.stop.token_ids;
+  if (!std::is_sorted(stop_ids.begin(), stop_ids.end()))
+    std::sort(stop_ids.begin(), stop_ids.end());
   const int count = request.num_choices;
   if (impl.num_not_started.fetch_add(count) + count > impl.options.max_num_queued_reqs) {
     impl.num_not_started.fetch_sub(count);
     return resource_exhausted(fmt::format("{} requests are waiting already (--max-num-queued-reqs)",
                                           impl.options.max_num_queued_reqs));
   }
-  if (!impl.inbox.try_submit({std::move(request), sink})) {
-    impl.num_not_started.fetch_sub(count);
-    return resource_exhausted("the engine's inbox is full");
-  }
-  return ok_status();
+  const Status accepted = impl.inbox.try_submit({std::move(request), sink});
+  if (!accepted.ok()) impl.num_not_started.fetch_sub(count);
+  return accepted;
 }
 
 void Engine::cancel(uint64_t request_id) { impl_->inbox.cancel(request_id); }
-void Engine::stop_accepting() { impl_->accepting.store(false); }
+void Engine::stop_accepting() { impl_->inbox.close(); }
 void Engine::abort_all(FinishReason reason) { impl_->inbox.abort_all(reason); }
 void Engine::wait_for_work(TimePoint until) { impl_->inbox.wait_until(until); }
 void Engine::wake() { impl_->inbox.wake(); }
 bool Engine::idle() const { return impl_->scheduler.idle() && impl_->inbox.empty(); }
+void Engine::check_integrity() const { impl_->scheduler.check_integrity(); }
 
 EngineSnapshot Engine::snapshot() const {
   const Impl& impl = *impl_;
@@ -166,15 +167,20 @@ StepReport Engine::step(TimePoint now) {
   impl.report = {};
   impl.drain();
   impl.scheduler.expire(now);
+  if (impl.failed.load()) impl.scheduler.finish_all(FinishReason::kError);
   const BatchPlan& plan = impl.scheduler.plan(now);
-  for (const SlotId slot : impl.scheduler.released_slots()) impl.executor.release(slot);
-  impl.scheduler.clear_released_slots();
+  impl.release_slots();
   if (!plan.empty()) impl.run_step(plan, now);
   impl.collect_finished(now);
   impl.publish();
   impl.publish_snapshot();
   impl.report.next_wakeup = impl.scheduler.earliest_deadline();
   return impl.report;
+}
+
+void Engine::Impl::release_slots() {
+  for (const SlotId slot : scheduler.released_slots()) executor.release(slot);
+  scheduler.clear_released_slots();
 }
 
 void Engine::Impl::drain() {
@@ -207,75 +213,85 @@ void Engine::Impl::add_choice(const std::shared_ptr<const Request>& request, int
   sequence->stream_index = free_streams.back();
   free_streams.pop_back();
   streams[static_cast<size_t>(sequence->stream_index)] = {
-      std::make_unique<ChoiceStream>(tokenizer, request, choice, sink), {}};
+      std::make_unique<ChoiceStream>(tokenizer, request, choice, sink), kNever};
   scheduler.add(std::move(sequence));
 }
 
-// One mask row per constrained span that samples in this step.
+// Which spans are constrained is known when the step begins, their masks only later: with an
+// overlapped order the masks of this step need the tokens of the one before.
+void Engine::Impl::assign_mask_rows(const BatchPlan& plan) {
+  int32_t num_rows = 0;
+  for (size_t i = 0; i < plan.spans.size(); ++i) {
+    const bool is_constrained = scheduler.planned(i).request->masker != nullptr;
+    if (is_constrained && plan.spans[i].num_logit_rows > 0) scheduler.set_mask_row(i, num_rows++);
+  }
+}
+
 void Engine::Impl::fill_masks(const BatchPlan& plan) {
   mask_words.clear();
   for (size_t i = 0; i < plan.spans.size(); ++i) {
-    const Sequence& sequence = scheduler.planned(i);
-    TokenMasker* masker = sequence.request->masker.get();
-    if (masker == nullptr || sequence.params.choice != 0 || plan.spans[i].num_logit_rows == 0) {
-      continue;
-    }
-    const size_t row = mask_words.size();
-    mask_words.resize(row + static_cast<size_t>(mask_words_per_row), 0);
-    if (masker->fill(std::span(mask_words).subspan(row))) {
-      scheduler.set_mask_row(i,
-                             static_cast<int32_t>(row / static_cast<size_t>(mask_words_per_row)));
-    } else {
-      mask_words.resize(row);
-    }
+    if (plan.spans[i].mask_row < 0) continue;
+    const size_t begin = mask_words.size();
+    mask_words.resize(begin + static_cast<size_t>(mask_words_per_row), 0);
+    const std::span<uint32_t> row = std::span(mask_words).subspan(begin);
+    // Unconstrained at this point: every token may come.
+    if (!scheduler.planned(i).request->masker->fill(row)) std::fill(row.begin(), row.end(), ~0u);
   }
 }
 
 // Synchronous order; begin, masks and wait stand where the overlapped order (begin(t + 1), wait(t),
 // commit(t), masks(t + 1), sample(t + 1)) will put them.
 void Engine::Impl::run_step(const BatchPlan& plan, TimePoint now) {
-  fill_masks(plan);
-  report.worked = true;
-  report.num_spans = static_cast<int>(plan.spans.size());
-  report.num_tokens_in = plan.num_tokens();
-  for (const Span& span : plan.spans)
-    report.context_tokens += span.first_position + span.num_tokens;
+  assign_mask_rows(plan);
   num_not_started.fetch_sub(scheduler.num_first_planned());
 
   const Ticket ticket = executor.begin(plan);
+  fill_masks(plan);
   executor.sample(ticket, {mask_words, mask_words_per_row});
   const StepResult& result = executor.wait(ticket);
 
-  const int num_rows = plan.num_tokens();
-  const bool is_prefill = num_rows > 2 * static_cast<int>(plan.spans.size());
-  const bool step_failed = result.failed;
-  const Duration elapsed{result.elapsed_ns};
+  const Duration elapsed{std::max<int64_t>(result.elapsed_ns, 0)};
+  note_step(plan, result.failed, elapsed);
   scheduler.commit(result, now + elapsed, *this);
+}
+
+void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration elapsed) {
+  report.worked = true;
+  report.num_spans = static_cast<int>(plan.spans.size());
+  report.num_tokens_in = plan.num_tokens();
+  report.executor_time = elapsed;
+  for (const Span& span : plan.spans) {
+    report.context_tokens += span.first_position + span.num_tokens;
+  }
   num_failed_steps = step_failed ? num_failed_steps + 1 : 0;
   if (num_failed_steps >= kMaxFailedSteps) failed.store(true);
-  if (metrics) metrics->on_step(num_rows, scheduler.num_preemptions());
-  if (elapsed.count() <= 0) return;
+  if (metrics) metrics->on_step(plan.num_tokens(), scheduler.num_preemptions());
+  if (step_failed || elapsed.count() <= 0) return;
   const auto average = [](std::atomic<double>& mean, double value) {
     const double old = mean.load(std::memory_order_relaxed);
     mean.store(old == 0 ? value : old + kAverageWeight * (value - old), std::memory_order_relaxed);
   };
   average(step_ms_mean, to_ms(elapsed));
-  if (is_prefill) average(prefill_rate, num_rows / to_seconds(elapsed));
+  const bool is_prefill = plan.num_tokens() > 2 * static_cast<int>(plan.spans.size());
+  if (is_prefill) average(prefill_rate, plan.num_tokens() / to_seconds(elapsed));
 }
 
 void Engine::Impl::collect_finished(TimePoint now) {
-  for (const std::unique_ptr<Sequence>& sequence : scheduler.take_finished()) {
+  retired.clear();
+  const auto finished = scheduler.take_finished();
+  for (const std::unique_ptr<Sequence>& sequence : finished) {
     Stream& stream = streams[static_cast<size_t>(sequence->stream_index)];
     stream.text->finish(*sequence, events_of(*stream.text));
-    if (sequence->first_planned == TimePoint{}) num_not_started.fetch_sub(1);
+    if (sequence->first_planned == kNever) num_not_started.fetch_sub(1);
     if (metrics) metrics->on_finish(*sequence, std::max(now, sequence->last_token));
     stream = {};
     free_streams.push_back(sequence->stream_index);
+    retired.push_back(sequence->request->id);
     report.worked = true;
   }
-  // The slots' sampler states point into the sequences that die here.
-  for (const SlotId slot : scheduler.released_slots()) executor.release(slot);
-  scheduler.clear_released_slots();
+  // Before their sequences die: the slots' sampler states point into them.
+  release_slots();
+  inbox.retire(retired);
 }
 
 std::vector<StreamEvent>& Engine::Impl::events_of(const ChoiceStream& text) {
@@ -288,8 +304,9 @@ std::vector<StreamEvent>& Engine::Impl::events_of(const ChoiceStream& text) {
 
 void Engine::Impl::publish() {
   for (auto& [sink, events] : outbox) {
-    if (!events.empty()) sink->publish(std::exchange(events, {}));
+    if (!events.empty()) sink->publish(std::move(events));
   }
+  outbox.clear();  // a sink may die once its requests have ended
 }
 
 void Engine::Impl::publish_snapshot() {

@@ -31,12 +31,13 @@ struct EngineOptions {
 };
 
 struct StepReport {
-  bool worked = false;                   // something was planned or committed
+  bool worked = false;                   // something was planned or ended
   std::optional<TimePoint> next_wakeup;  // earliest deadline of a waiting request
   int num_spans = 0;
   int num_tokens_in = 0;       // rows computed
   int num_tokens_out = 0;      // tokens sampled
   int64_t context_tokens = 0;  // sum of the spans' context lengths
+  Duration executor_time{};    // measured, or simulated by a fake executor
 };
 
 // Published once per step; each value is consistent by itself.
@@ -48,7 +49,7 @@ struct EngineSnapshot {
   int num_blocks_used = 0;
   double step_ms_mean = 0;               // moving average of the executor's time
   double prefill_tokens_per_second = 0;  // moving average
-  bool failed = false;                   // the executor failed; no request can be served
+  bool failed = false;                   // the executor failed repeatedly; nothing is served
 };
 
 class Engine {
@@ -58,8 +59,10 @@ class Engine {
          MetricsRegistry* metrics);
   ~Engine();
 
-  // Takes the request, or says why not: kResourceExhausted (queue full), kUnavailable (stopping),
-  // kInvalidArgument (longer than the machine can ever hold, with the number that would fit).
+  // Takes the request, or says why not: kResourceExhausted (queue full), kUnavailable (stopping, or
+  // the executor failed), kInvalidArgument (longer than the machine can ever hold, with the number
+  // that would fit; or a field that breaks the rules of core/request.h, by name). Request ids are
+  // unique among live requests.
   Status submit(Request request, EventSink* sink);
   // The choices end with kCancelled at the start of the next step. Unknown ids are ignored.
   void cancel(uint64_t request_id);
@@ -70,10 +73,13 @@ class Engine {
   void wait_for_work(TimePoint until);
   // Ends a wait_for_work() now; thread-safe.
   void wake();
-  // Everything still running ends with `reason` at the next step; submit() refuses from now on.
+  // submit() refuses from now on; what was accepted still runs.
   void stop_accepting();
+  // Everything accepted so far ends with `reason` at the next step.
   void abort_all(FinishReason reason);
   bool idle() const;  // engine thread: nothing waiting, running or in the inbox
+  // Engine thread: CHECKs that blocks, slots and progress add up; for tests and simulation.
+  void check_integrity() const;
 
  private:
   struct Impl;

@@ -106,12 +106,13 @@ void EngineMetrics::set_load(int num_running, int num_waiting, double kv_usage) 
 
 void EngineMetrics::on_step(int num_rows, uint64_t num_preemptions_total) {
   instruments_->rows.observe(num_rows);
-  instruments_->preemptions.add(num_preemptions_total - instruments_->preemptions.value());
+  instruments_->preemptions.add(num_preemptions_total - num_preemptions_seen_);
+  num_preemptions_seen_ = num_preemptions_total;
 }
 
 void EngineMetrics::on_token(const Sequence& sequence, TimePoint previous) {
   instruments_->generation_tokens.add();
-  if (previous == TimePoint{}) {
+  if (previous == kNever) {
     instruments_->prompt_tokens.add(static_cast<uint64_t>(sequence.num_prompt_tokens));
     instruments_->first_token.observe(to_seconds(sequence.last_token - sequence.request->arrival));
   } else {
@@ -125,9 +126,9 @@ void EngineMetrics::on_finish(const Sequence& sequence, TimePoint now) {
   instruments_->whole_request.observe(to_seconds(now - arrival));
   instruments_->prompt_sizes.observe(sequence.num_prompt_tokens);
   instruments_->output_sizes.observe(sequence.num_output_tokens());
-  if (sequence.first_planned == TimePoint{}) return;
+  if (sequence.first_planned == kNever) return;
   instruments_->queue.observe(to_seconds(sequence.first_planned - arrival));
-  if (sequence.first_token == TimePoint{}) return;
+  if (sequence.first_token == kNever) return;
   instruments_->prefill.observe(to_seconds(sequence.first_token - sequence.first_planned));
   instruments_->decode.observe(to_seconds(sequence.last_token - sequence.first_token));
 }

@@ -17,7 +17,7 @@ class EngineMetrics {
 
   void set_load(int num_running, int num_waiting, double kv_usage);
   void on_step(int num_rows, uint64_t num_preemptions_total);
-  // `previous` is the time of the sequence's token before; unset for the first.
+  // `previous` is the time of the sequence's token before; kNever for the first.
   void on_token(const Sequence& sequence, TimePoint previous);
   void on_finish(const Sequence& sequence, TimePoint now);
 
@@ -25,6 +25,7 @@ class EngineMetrics {
   struct Instruments;
   Instruments* instruments() const { return instruments_.get(); }
   std::shared_ptr<Instruments> instruments_;
+  uint64_t num_preemptions_seen_ = 0;
 };
 
 }  // namespace sparrow

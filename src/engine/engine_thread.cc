@@ -19,10 +19,10 @@ void EngineThread::loop() {
     const bool stopping = stop_.load();
     const TimePoint now = clock_.now();
     const StepReport report = engine_.step(now);
-    const bool idle = engine_.idle();
+    bool idle = false;
     {
-      std::lock_guard lock(mutex_);
-      idle_ = idle;
+      std::lock_guard lock(mutex_);  // so that drain() sees what was true after its own calls
+      idle = idle_ = engine_.idle();
     }
     if (idle) became_idle_.notify_all();
     if (stopping && idle) return;

@@ -1,35 +1,50 @@
 #include "engine/inbox.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+
+#include "base/check.h"
 
 namespace sparrow {
-namespace {
 
-// Cancels kept before duplicates are removed; more different ones than live requests cannot matter.
-constexpr size_t kMaxCancels = 1u << 16;
-
-}  // namespace
-
-bool Inbox::try_submit(Submission&& submission) {
+Status Inbox::try_submit(Submission&& submission) {
   {
     std::lock_guard lock(mutex_);
-    if (submissions_.size() >= capacity_) return false;
+    if (is_closed_) return unavailable("the server is shutting down");
+    if (submissions_.size() >= capacity_) return resource_exhausted("the engine's inbox is full");
+    const Request& request = submission.request;
+    if (!live_.try_emplace(request.id, Live{.num_choices = request.num_choices}).second) {
+      return invalid_argument(fmt::format("a request with the id {} is running", request.id));
+    }
     submissions_.push_back(std::move(submission));
   }
   filled_.notify_one();
-  return true;
+  return ok_status();
 }
 
 void Inbox::cancel(uint64_t request_id) {
   {
     std::lock_guard lock(mutex_);
-    if (cancels_.size() >= kMaxCancels) {
-      std::sort(cancels_.begin(), cancels_.end());
-      cancels_.erase(std::unique(cancels_.begin(), cancels_.end()), cancels_.end());
-    }
+    const auto live = live_.find(request_id);
+    if (live == live_.end() || live->second.is_cancelled) return;
+    live->second.is_cancelled = true;
     cancels_.push_back(request_id);
   }
   filled_.notify_one();
+}
+
+void Inbox::close() {
+  std::lock_guard lock(mutex_);
+  is_closed_ = true;
+}
+
+void Inbox::retire(std::span<const uint64_t> request_ids) {
+  if (request_ids.empty()) return;
+  std::lock_guard lock(mutex_);
+  for (const uint64_t id : request_ids) {
+    const auto live = live_.find(id);
+    CHECK(live != live_.end());
+    if (--live->second.num_choices == 0) live_.erase(live);
+  }
 }
 
 void Inbox::abort_all(FinishReason reason) {

@@ -1,13 +1,18 @@
 #pragma once
-// Inbox: commands on their way to the engine thread. Requests are bounded; a cancel is never
-// refused, because at most one per live request matters. Thread-safe.
+// Inbox: commands on their way to the engine thread, and which requests are alive. Requests are
+// bounded by the capacity, cancels by the live requests: one counts per request, others are
+// dropped. Thread-safe.
 
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <optional>
+#include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/status.h"
 #include "core/finish_reason.h"
 #include "core/request.h"
 #include "engine/stream_event.h"
@@ -23,20 +28,32 @@ class Inbox {
  public:
   explicit Inbox(size_t capacity) : capacity_(capacity) {}
 
-  // False when full; the submission is then untouched.
-  bool try_submit(Submission&& submission);
+  // kUnavailable after close(), kResourceExhausted when full, kInvalidArgument when a request of
+  // this id is alive; the submission is then untouched.
+  Status try_submit(Submission&& submission);
+  // Ignored for requests that are not alive.
   void cancel(uint64_t request_id);
   void abort_all(FinishReason reason);
-  // Moves everything out, in order of arrival: submissions first, then cancels (a cancel always
-  // follows its submission). Returns the reason of an abort_all since the last drain.
+  // Submissions are refused from now on; what was accepted before is still drained.
+  void close();
+
+  // Moves everything out: submissions in order of arrival, then cancels (a cancel always follows
+  // its submission). Returns the reason of an abort_all since the last drain.
   std::optional<FinishReason> drain(std::vector<Submission>& submissions,
                                     std::vector<uint64_t>& cancels);
+  // One choice of each of these requests has ended; an id stands once per choice.
+  void retire(std::span<const uint64_t> request_ids);
+
   // Until something is there or the time comes.
   void wait_until(TimePoint deadline);
   void wake();
   bool empty() const;
 
  private:
+  struct Live {
+    int num_choices = 0;  // not yet ended
+    bool is_cancelled = false;
+  };
   bool empty_locked() const { return submissions_.empty() && cancels_.empty() && !abort_; }
 
   const size_t capacity_;
@@ -45,7 +62,9 @@ class Inbox {
   // Guarded by mutex_.
   std::vector<Submission> submissions_;
   std::vector<uint64_t> cancels_;
+  std::unordered_map<uint64_t, Live> live_;
   std::optional<FinishReason> abort_;
+  bool is_closed_ = false;
   bool woken_ = false;
 };
 

@@ -5,39 +5,50 @@
 namespace sparrow {
 namespace {
 
-// Length of the longest end of `text` that is a proper beginning of `string`.
-size_t partial_match_len(std::string_view text, std::string_view string) {
-  for (size_t len = std::min(text.size(), string.size() - 1); len > 0; --len) {
-    if (text.substr(text.size() - len) == string.substr(0, len)) return len;
+std::vector<uint32_t> failure_function(std::string_view string) {
+  std::vector<uint32_t> failure(string.size(), 0);
+  size_t len = 0;
+  for (size_t i = 1; i < string.size(); ++i) {
+    while (len > 0 && string[i] != string[len]) len = failure[len - 1];
+    if (string[i] == string[len]) ++len;
+    failure[i] = static_cast<uint32_t>(len);
   }
-  return 0;
+  return failure;
 }
 
 }  // namespace
 
+StopMatcher::StopMatcher(const std::vector<std::string>& strings, bool include_match)
+    : include_match_(include_match) {
+  for (const std::string& string : strings) {
+    if (!string.empty()) patterns_.push_back({string, failure_function(string)});
+  }
+}
+
+bool StopMatcher::Pattern::advance(char byte) {
+  while (num_matched > 0 && string[num_matched] != byte) num_matched = failure[num_matched - 1];
+  if (string[num_matched] == byte) ++num_matched;
+  return num_matched == string.size();
+}
+
 bool StopMatcher::push(std::string_view text, std::string& out) {
-  if (strings_->empty()) {
+  if (patterns_.empty()) {
     out += text;
     return false;
   }
-  held_ += text;
-  size_t first = std::string::npos;
-  size_t match_len = 0;
-  size_t keep = 0;
-  for (const std::string& string : *strings_) {
-    if (string.empty()) continue;
-    const size_t at = held_.find(string);
-    if (at < first || (at == first && at != std::string::npos && string.size() > match_len)) {
-      first = at;
-      match_len = string.size();
+  for (const char byte : text) {
+    held_ += byte;
+    size_t match_len = 0;
+    for (Pattern& pattern : patterns_) {
+      if (pattern.advance(byte)) match_len = std::max(match_len, pattern.string.size());
     }
-    keep = std::max(keep, partial_match_len(held_, string));
-  }
-  if (first != std::string::npos) {
-    out.append(held_, 0, first + (include_match_ ? match_len : 0));
-    held_.clear();
+    if (match_len == 0) continue;
+    held_.resize(held_.size() - (include_match_ ? 0 : match_len));
+    flush(out);
     return true;
   }
+  size_t keep = 0;
+  for (const Pattern& pattern : patterns_) keep = std::max(keep, pattern.num_matched);
   out.append(held_, 0, held_.size() - keep);
   held_.erase(0, held_.size() - keep);
   return false;
@@ -46,6 +57,7 @@ bool StopMatcher::push(std::string_view text, std::string& out) {
 void StopMatcher::flush(std::string& out) {
   out += held_;
   held_.clear();
+  for (Pattern& pattern : patterns_) pattern.num_matched = 0;
 }
 
 }  // namespace sparrow

@@ -1,6 +1,7 @@
 #include "model/fake_executor.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -9,8 +10,15 @@ namespace sparrow {
 namespace {
 
 constexpr uint64_t kSeed = 0x53504152524f57;
+// Draws before a mask is searched for its allowed tokens.
+constexpr uint64_t kMaxDraws = 64;
 
 uint64_t extend(uint64_t hash, TokenId token) { return mix64(hash ^ static_cast<uint64_t>(token)); }
+
+bool is_allowed(std::span<const uint32_t> mask, TokenId id) {
+  const auto index = static_cast<size_t>(id);
+  return mask.empty() || ((mask[index / 32] >> (index % 32)) & 1u) != 0;
+}
 
 }  // namespace
 
@@ -18,13 +26,12 @@ FakeExecutor::FakeExecutor(FakeExecutorOptions options)
     : options_(std::move(options)),
       cells_(static_cast<size_t>(options_.limits.num_blocks) *
              static_cast<size_t>(options_.limits.block_tokens)),
-      held_(static_cast<size_t>(options_.limits.num_slots), false),
-      last_token_(static_cast<size_t>(options_.limits.num_slots), -1) {}
+      slots_(static_cast<size_t>(options_.limits.num_slots)),
+      writer_(static_cast<size_t>(options_.limits.num_blocks), -1) {}
 
 Status FakeExecutor::load(TensorSource&) { return ok_status(); }
 
-TokenId FakeExecutor::next_token(uint64_t hash) const {
-  const uint64_t bits = mix64(hash ^ kSeed);
+TokenId FakeExecutor::draw(uint64_t bits) const {
   if (options_.eos_token >= 0 && bits % 1000 < static_cast<uint64_t>(options_.eos_per_mille)) {
     return options_.eos_token;
   }
@@ -32,55 +39,148 @@ TokenId FakeExecutor::next_token(uint64_t hash) const {
   return options_.first_token + static_cast<TokenId>(index);
 }
 
-std::vector<TokenId> FakeExecutor::expected_tokens(std::vector<TokenId> prompt, int count) const {
+// -1 when nothing is allowed.
+TokenId FakeExecutor::next_token(uint64_t context_hash, const SamplingParams& params,
+                                 const Constraint& constraint) const {
+  uint64_t base = context_hash ^ kSeed;
+  if (!params.greedy()) base ^= mix64(mix64(params.seed) + static_cast<uint64_t>(params.choice));
+  const auto fits = [&](TokenId id) {
+    return is_allowed(constraint.mask, id) &&
+           !std::binary_search(constraint.banned.begin(), constraint.banned.end(), id);
+  };
+  for (uint64_t attempt = 0; attempt < kMaxDraws; ++attempt) {
+    const TokenId id = draw(mix64(base + attempt));
+    if (fits(id)) return id;
+  }
+  for (TokenId id = 0; id < options_.limits.vocab_size; ++id) {
+    if (fits(id)) return id;
+  }
+  return -1;
+}
+
+std::vector<TokenId> FakeExecutor::expected_tokens(const std::vector<TokenId>& prompt,
+                                                   int count) const {
+  return expected_tokens(prompt, count, SamplingParams{.temperature = 0});
+}
+
+std::vector<TokenId> FakeExecutor::expected_tokens(const std::vector<TokenId>& prompt, int count,
+                                                   const SamplingParams& params,
+                                                   std::span<const TokenId> banned_early,
+                                                   int min_tokens) const {
   uint64_t hash = kSeed;
   for (const TokenId token : prompt) hash = extend(hash, token);
   std::vector<TokenId> tokens;
   for (int i = 0; i < count; ++i) {
-    tokens.push_back(next_token(hash));
+    const auto banned = i < min_tokens ? banned_early : std::span<const TokenId>();
+    tokens.push_back(next_token(hash, params, {.mask = {}, .banned = banned}));
     hash = extend(hash, tokens.back());
   }
   return tokens;
 }
 
-void FakeExecutor::check_span(const BatchPlan& plan, const Span& span) const {
+FakeExecutor::Cell& FakeExecutor::cell(const BatchPlan& plan, const Span& span, int32_t position) {
+  const int32_t block_tokens = options_.limits.block_tokens;
+  const int32_t index = span.block_begin + position / block_tokens;
+  const BlockId block = plan.block_ids[static_cast<size_t>(index)];
+  return cells_[static_cast<size_t>(block * block_tokens + position % block_tokens)];
+}
+
+void FakeExecutor::check_span(const BatchPlan& plan, const Span& span) {
   CHECK(span.slot >= 0 && span.slot < options_.limits.num_slots);
-  CHECK(held_[static_cast<size_t>(span.slot)]);
+  Slot& slot = slots_[static_cast<size_t>(span.slot)];
+  CHECK(slot.is_held);
   CHECK(span.num_tokens > 0 && span.num_logit_rows >= 0 && span.num_logit_rows <= span.num_tokens);
   CHECK(span.first_position >= 0);
-  CHECK(span.first_position + span.num_tokens <= options_.limits.max_context_tokens);
-  CHECK(span.token_begin + span.num_tokens <= plan.num_tokens());
+  // Once started, a slot goes on where it stopped.
+  CHECK(!slot.next_position || *slot.next_position == span.first_position);
+  const int32_t end = span.first_position + span.num_tokens;
+  slot.next_position = end;
+  CHECK(end <= options_.limits.max_context_tokens);
+  CHECK(span.token_begin >= 0 && span.token_begin + span.num_tokens <= plan.num_tokens());
+  CHECK(span.block_begin >= 0);
   CHECK(static_cast<size_t>(span.block_begin + span.num_blocks) <= plan.block_ids.size());
-  CHECK(span.num_blocks * options_.limits.block_tokens >= span.first_position + span.num_tokens);
+  CHECK(span.num_blocks * options_.limits.block_tokens >= end);
   for (int32_t i = 0; i < span.num_blocks; ++i) {
     const BlockId block = plan.block_ids[static_cast<size_t>(span.block_begin + i)];
     CHECK(block >= 0 && block < options_.limits.num_blocks);
   }
 }
 
-void FakeExecutor::write_span(const BatchPlan& plan, const Span& span) {
-  const int32_t block_tokens = options_.limits.block_tokens;
-  const auto cell = [&](int32_t position) -> Cell& {
-    const int32_t index = position / block_tokens;
-    const BlockId block = plan.block_ids[static_cast<size_t>(span.block_begin + index)];
-    return cells_[static_cast<size_t>(block * block_tokens + position % block_tokens)];
+// A block that one span writes must not be in the table of another.
+void FakeExecutor::check_no_foreign_writes(const BatchPlan& plan) {
+  std::fill(writer_.begin(), writer_.end(), -1);
+  const auto block_of = [&](const Span& span, int32_t index) {
+    return static_cast<size_t>(plan.block_ids[static_cast<size_t>(span.block_begin + index)]);
   };
+  for (size_t i = 0; i < plan.spans.size(); ++i) {
+    const Span& span = plan.spans[i];
+    for (int32_t at = span.first_position / options_.limits.block_tokens; at < span.num_blocks;
+         ++at) {
+      CHECK(writer_[block_of(span, at)] == -1);
+      writer_[block_of(span, at)] = static_cast<int32_t>(i);
+    }
+  }
+  for (size_t i = 0; i < plan.spans.size(); ++i) {
+    const Span& span = plan.spans[i];
+    for (int32_t at = 0; at < span.num_blocks; ++at) {
+      const int32_t writer = writer_[block_of(span, at)];
+      CHECK(writer == -1 || writer == static_cast<int32_t>(i));
+    }
+  }
+}
+
+void FakeExecutor::write_span(const BatchPlan& plan, const Span& span) {
+  const Slot& slot = slots_[static_cast<size_t>(span.slot)];
   for (int32_t row = 0; row < span.num_tokens; ++row) {
+    const auto position = static_cast<size_t>(span.first_position + row);
     TokenId token = plan.token_ids[static_cast<size_t>(span.token_begin + row)];
-    if (token == kPendingToken) token = last_token_[static_cast<size_t>(span.slot)];
-    CHECK(token >= 0);
-    cell(span.first_position + row) = {token, span.first_position + row};
+    CHECK(position < slot.tokens.size());
+    if (token == kPendingToken) token = slot.tokens[position];
+    CHECK(token == slot.tokens[position]);
+    cell(plan, span, span.first_position + row) = {token, span.first_position + row};
+  }
+}
+
+void FakeExecutor::add_logprobs(SampledToken& token, uint64_t bits, int num_top) {
+  token.logprob = -static_cast<float>(bits % 1000) * 0.001f;
+  token.top_begin = static_cast<int32_t>(result_.top_logprobs.size());
+  token.num_top = num_top;
+  for (int i = 0; i < num_top; ++i) {
+    const TokenId id = (token.id + i) % options_.limits.vocab_size;
+    result_.top_logprobs.push_back({id, token.logprob - static_cast<float>(i)});
+  }
+}
+
+void FakeExecutor::add_token(Slot& slot, uint64_t context_hash, const Constraint& constraint) {
+  SampledToken sampled;
+  const TokenId id = next_token(context_hash, *slot.params, constraint);
+  sampled.not_finite = id < 0;  // a mask without any token leaves no finite logit
+  sampled.id = std::max(id, 0);
+  if (slot.params->num_top_logprobs >= 0) {
+    add_logprobs(sampled, context_hash, slot.params->num_top_logprobs);
+  }
+  slot.tokens.push_back(sampled.id);
+  result_.tokens.push_back(sampled);
+}
+
+void FakeExecutor::sample_span(const BatchPlan& plan, const Span& span, const TokenMasks& masks) {
+  Slot& slot = slots_[static_cast<size_t>(span.slot)];
+  Constraint constraint;
+  if (span.mask_row >= 0) {
+    const auto words = static_cast<size_t>(masks.words_per_row);
+    constraint.mask = masks.words.subspan(static_cast<size_t>(span.mask_row) * words, words);
   }
   uint64_t hash = kSeed;
-  const int32_t first_logit_row = span.num_tokens - span.num_logit_rows;
-  for (int32_t position = 0; position < span.first_position + span.num_tokens; ++position) {
-    CHECK(cell(position).position == position);  // written before it is read
-    hash = extend(hash, cell(position).token);
-    if (position - span.first_position < first_logit_row) continue;
-    SampledToken sampled;
-    sampled.id = next_token(hash);
-    last_token_[static_cast<size_t>(span.slot)] = sampled.id;
-    result_.tokens.push_back(sampled);
+  const int32_t end = span.first_position + span.num_tokens;
+  for (int32_t position = 0; position < end; ++position) {
+    const Cell& read = cell(plan, span, position);
+    CHECK(read.position == position);  // written before it is read
+    hash = extend(hash, read.token);
+    if (position < end - span.num_logit_rows) continue;
+    const auto num_generated = static_cast<int32_t>(slot.tokens.size()) - slot.num_prompt_tokens;
+    constraint.banned = {};
+    if (num_generated < slot.min_tokens) constraint.banned = slot.banned_early;
+    add_token(slot, hash, constraint);
   }
 }
 
@@ -89,27 +189,36 @@ Ticket FakeExecutor::begin(const BatchPlan& plan) {
   CHECK(!plan.empty() && plan.num_tokens() <= options_.limits.max_batch_tokens);
   plan_ = &plan;
   for (const SlotStart& start : plan.slot_starts) {
-    CHECK(!held_.at(static_cast<size_t>(start.slot)));
+    Slot& slot = slots_.at(static_cast<size_t>(start.slot));
+    CHECK(!slot.is_held);
     CHECK(start.params != nullptr && !start.tokens.empty());
-    held_[static_cast<size_t>(start.slot)] = true;
-    last_token_[static_cast<size_t>(start.slot)] = start.tokens.back();
+    CHECK(static_cast<size_t>(start.num_prompt_tokens) <= start.tokens.size());
+    slot.is_held = true;
+    slot.next_position.reset();
+    slot.tokens.assign(start.tokens.begin(), start.tokens.end());
+    slot.params = start.params;
+    slot.banned_early = start.banned_early;
+    slot.num_prompt_tokens = start.num_prompt_tokens;
+    slot.min_tokens = start.min_tokens;
   }
+  for (const Span& span : plan.spans) check_span(plan, span);
+  check_no_foreign_writes(plan);
   return plan.step;
 }
 
-void FakeExecutor::sample(Ticket ticket, const TokenMasks&) {
+void FakeExecutor::sample(Ticket ticket, const TokenMasks& masks) {
   CHECK(plan_ != nullptr && ticket == plan_->step);
   result_.clear();
   result_.step = ticket;
-  const double ms = options_.fixed_ms + options_.row_ms * plan_->num_tokens();
+  double ms = options_.fixed_ms + options_.row_ms * plan_->num_tokens();
+  if (options_.extra_ms) ms += options_.extra_ms(ticket);
   result_.elapsed_ns = static_cast<int64_t>(ms * 1e6);
   result_.failed = options_.fails && options_.fails(ticket);
   if (result_.failed) return;
+  for (const Span& span : plan_->spans) write_span(*plan_, span);
   for (size_t i = 0; i < plan_->spans.size(); ++i) {
-    const Span& span = plan_->spans[i];
-    check_span(*plan_, span);
     const auto begin = static_cast<int32_t>(result_.tokens.size());
-    write_span(*plan_, span);
+    sample_span(*plan_, plan_->spans[i], masks);
     const auto end = static_cast<int32_t>(result_.tokens.size());
     result_.spans.push_back({begin, end - begin});
     if (end > begin && options_.not_finite && options_.not_finite(ticket, i)) {
@@ -125,12 +234,13 @@ const StepResult& FakeExecutor::wait(Ticket ticket) {
 }
 
 void FakeExecutor::release(SlotId slot) {
-  CHECK(held_.at(static_cast<size_t>(slot)));
-  held_[static_cast<size_t>(slot)] = false;
+  CHECK(slots_.at(static_cast<size_t>(slot)).is_held);
+  slots_[static_cast<size_t>(slot)].is_held = false;
 }
 
 int FakeExecutor::num_held_slots() const {
-  return static_cast<int>(std::count(held_.begin(), held_.end(), true));
+  return static_cast<int>(
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.is_held; }));
 }
 
 }  // namespace sparrow

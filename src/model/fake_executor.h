@@ -1,13 +1,19 @@
 #pragma once
 // FakeExecutor: an executor without a model, for tests, simulation and planning. The next token is
 // a hash of what the KV blocks really hold, so a scheduling mistake (a wrong block, a position
-// skipped, another sequence's block) changes the text. Every plan is checked; a broken plan is a
-// CHECK. Time is simulated: it is reported in StepResult::elapsed_ns and never waited for.
+// skipped, another sequence's block) changes the text. Every plan is checked: slots started before
+// use and not twice in a step, positions without gaps, tokens as announced, block tables that cover
+// them, no block written by one span and seen by another, KV written before it is read. A broken
+// plan is a CHECK. Time is simulated: reported in StepResult::elapsed_ns and never waited for.
 //
-// Deterministic: the same prompt gives the same tokens in any batch, chunking or after preemption.
+// Deterministic: the same prompt, seed and choice give the same tokens in any batch, chunking or
+// after preemption. Honours greedy, seed, choice, masks, min_tokens and top logprobs; the other
+// sampling fields do not change what it draws. Engine thread only.
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "model/executor.h"
@@ -28,7 +34,9 @@ struct FakeExecutorOptions {
   int eos_per_mille = 0;
   double fixed_ms = 1;  // simulated duration of a step: fixed + rows * row
   double row_ms = 0.1;
-  // Faults, asked once per step and once per sampled row; null: none.
+  // Faults, asked once per step (extra milliseconds; whether it fails) and once per span that
+  // samples; null: none.
+  std::function<double(uint64_t step)> extra_ms;
   std::function<bool(uint64_t step)> fails;
   std::function<bool(uint64_t step, size_t span)> not_finite;
 };
@@ -46,21 +54,47 @@ class FakeExecutor final : public Executor {
 
   int num_held_slots() const;
   // The tokens that a prompt leads to, without any batching: what every test compares with.
-  std::vector<TokenId> expected_tokens(std::vector<TokenId> prompt, int count) const;
+  std::vector<TokenId> expected_tokens(const std::vector<TokenId>& prompt, int count) const;
+  std::vector<TokenId> expected_tokens(const std::vector<TokenId>& prompt, int count,
+                                       const SamplingParams& params,
+                                       std::span<const TokenId> banned_early = {},
+                                       int min_tokens = 0) const;
 
  private:
   struct Cell {
     TokenId token = -1;
     int32_t position = -1;
   };
-  void check_span(const BatchPlan& plan, const Span& span) const;
+  struct Slot {
+    bool is_held = false;
+    std::optional<int32_t> next_position;  // unset before the first span
+    std::vector<TokenId> tokens;           // all known, sampled ones included
+    const SamplingParams* params = nullptr;
+    std::span<const TokenId> banned_early;
+    int32_t num_prompt_tokens = 0;
+    int32_t min_tokens = 0;
+  };
+  // What restricts one draw.
+  struct Constraint {
+    std::span<const uint32_t> mask;     // empty: none
+    std::span<const TokenId> banned{};  // sorted
+  };
+
+  void check_span(const BatchPlan& plan, const Span& span);
+  void check_no_foreign_writes(const BatchPlan& plan);
+  Cell& cell(const BatchPlan& plan, const Span& span, int32_t position);
   void write_span(const BatchPlan& plan, const Span& span);
-  TokenId next_token(uint64_t hash) const;
+  void sample_span(const BatchPlan& plan, const Span& span, const TokenMasks& masks);
+  void add_token(Slot& slot, uint64_t context_hash, const Constraint& constraint);
+  void add_logprobs(SampledToken& token, uint64_t bits, int num_top);
+  TokenId draw(uint64_t bits) const;
+  TokenId next_token(uint64_t context_hash, const SamplingParams& params,
+                     const Constraint& constraint) const;
 
   const FakeExecutorOptions options_;
-  std::vector<Cell> cells_;          // [num_blocks][block_tokens]: what each block holds
-  std::vector<bool> held_;           // by slot
-  std::vector<TokenId> last_token_;  // by slot
+  std::vector<Cell> cells_;      // [num_blocks][block_tokens]: what each block holds
+  std::vector<Slot> slots_;      // by slot
+  std::vector<int32_t> writer_;  // by block: span of this step that writes it, -1
   const BatchPlan* plan_ = nullptr;
   StepResult result_;
 };

@@ -9,6 +9,10 @@ namespace {
 
 // A prompt piece is worth its step when it has at least this many rows (one KV block).
 constexpr int kMinPrefillRows = 16;
+// Rows of the first step, whose cost nobody knows yet.
+constexpr int kFirstStepRows = 64;
+// What a request's answer is assumed to cost when keys are weighed against each other.
+constexpr int kAssumedOutputTokens = 256;
 
 bool passed(const std::optional<TimePoint>& deadline, TimePoint now) {
   return deadline.has_value() && now >= *deadline;
@@ -19,7 +23,7 @@ bool is_expired(const Sequence& sequence, TimePoint now) {
   if (passed(request.total_deadline, now)) return true;
   const bool has_output = sequence.num_output_tokens() > 0;
   if (!has_output && passed(request.first_token_deadline, now)) return true;
-  const bool was_planned = sequence.first_planned != TimePoint{};
+  const bool was_planned = sequence.first_planned != kNever;
   return !was_planned && passed(request.queue_deadline, now);
 }
 
@@ -34,14 +38,17 @@ void insert_in_order(std::vector<std::unique_ptr<Sequence>>& sequences,
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options), blocks_(options.num_blocks) {
-  CHECK(options.block_tokens > 0 && options.num_slots > 0 && options.max_batch_tokens > 0);
-  const int num_slots = std::min(options.num_slots, options.max_num_seqs);
-  for (SlotId slot = num_slots; slot-- > 0;) free_slots_.push_back(slot);
+  CHECK(options.block_tokens > 0 && max_running() > 0);
+  for (SlotId slot = max_running(); slot-- > 0;) free_slots_.push_back(slot);
 }
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   CHECK(sequence->num_tokens() > 0 && sequence->slot == kNoSlot);
-  CHECK(blocks_for(sequence->num_prompt_tokens + sequence->max_tokens) <= options_.num_blocks);
+  const int cost =
+      sequence->num_prompt_tokens + std::min(sequence->max_tokens, kAssumedOutputTokens);
+  sequence->fair_tag =
+      fair_order_.arrive(sequence->request->fairness_key, static_cast<uint64_t>(cost));
+  sequence->serial = num_added_++;
   insert_in_order(waiting_, std::move(sequence));
 }
 
@@ -79,18 +86,44 @@ std::optional<TimePoint> Scheduler::earliest_deadline() const {
     for (const auto& sequence : *sequences) {
       consider(sequence->request->total_deadline);
       if (sequence->num_output_tokens() == 0) consider(sequence->request->first_token_deadline);
-      if (sequence->first_planned == TimePoint{}) consider(sequence->request->queue_deadline);
+      if (sequence->first_planned == kNever) consider(sequence->request->queue_deadline);
     }
   }
   return earliest;
 }
 
+void Scheduler::append_forced(Sequence& sequence, std::span<const TokenId> tokens) {
+  CHECK(plan_.empty() && sequence.state != SequenceState::kFinished);
+  CHECK(sequence.num_tokens() + static_cast<int>(tokens.size()) <= sequence.max_positions());
+  sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
+  sequence.slot_is_stale = true;
+}
+
+void Scheduler::truncate(Sequence& sequence, int num_tokens) {
+  CHECK(plan_.empty() && sequence.state != SequenceState::kFinished);
+  CHECK(num_tokens >= sequence.num_prompt_tokens && num_tokens <= sequence.num_tokens());
+  sequence.tokens.resize(static_cast<size_t>(num_tokens));
+  sequence.slot_is_stale = true;
+  if (sequence.num_computed < num_tokens) return;
+  // The last token is computed again: its logits are needed.
+  const int num_kept_blocks = (num_tokens - 1) / options_.block_tokens;
+  const auto rest = std::span(sequence.blocks).subspan(static_cast<size_t>(num_kept_blocks));
+  blocks_.release(rest);
+  sequence.blocks.resize(static_cast<size_t>(num_kept_blocks));
+  sequence.num_computed = num_kept_blocks * options_.block_tokens;
+  sequence.num_cached = std::min(sequence.num_cached, sequence.num_computed);
+}
+
+int Scheduler::num_generating(size_t first) const {
+  return static_cast<int>(
+      std::count_if(running_.begin() + static_cast<ptrdiff_t>(first), running_.end(),
+                    [](const auto& sequence) { return sequence->is_generating(); }));
+}
+
 int Scheduler::row_budget() const {
-  const int cap = std::min(options_.max_num_batched_tokens, options_.max_batch_tokens);
-  const int generating = static_cast<int>(std::count_if(
-      running_.begin(), running_.end(), [](const auto& s) { return s->num_uncomputed() == 1; }));
-  const int least = std::min(cap, generating + kMinPrefillRows);
-  return step_cost_.rows_within(options_.max_step_ms, least, cap);
+  const int least = std::min(max_rows(), num_generating(0) + kMinPrefillRows);
+  if (!step_cost_.known()) return std::min(max_rows(), std::max(least, kFirstStepRows));
+  return step_cost_.rows_within(options_.max_step_ms, least, max_rows());
 }
 
 const BatchPlan& Scheduler::plan(TimePoint now) {
@@ -101,37 +134,40 @@ const BatchPlan& Scheduler::plan(TimePoint now) {
   const int budget = row_budget();
   plan_running(budget);
   admit_waiting(now, budget);
+  while (plan_.empty() && running_.empty() && !waiting_.empty()) {
+    end(*waiting_.front(), FinishReason::kNoMemory);  // all blocks are free and it does not fit
+    sweep(waiting_);
+    admit_waiting(now, budget);
+  }
   return plan_;
 }
 
 void Scheduler::plan_running(int budget) {
-  // Rows kept back for the generating sequences further down the list.
-  int reserved = static_cast<int>(std::count_if(
-      running_.begin(), running_.end(), [](const auto& s) { return s->num_uncomputed() == 1; }));
   // By index: preemption shortens the list behind the current sequence, or ends with it.
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
-    if (sequence.num_uncomputed() == 1) --reserved;
+    const int reserved = num_generating(i + 1);  // rows kept back for those further down
     const int room = budget - plan_.num_tokens() - reserved;
     const int rows = std::min(sequence.num_uncomputed(), room);
     if (rows <= 0) continue;
     if (!ensure_blocks(sequence, sequence.num_computed + rows)) return;  // it was preempted itself
-    // Preempted sequences no longer need their reserved row.
-    reserved = static_cast<int>(
-        std::count_if(running_.begin() + static_cast<ptrdiff_t>(i) + 1, running_.end(),
-                      [](const auto& s) { return s->num_uncomputed() == 1; }));
+    if (sequence.slot_is_stale) restart_slot(sequence);
     add_span(sequence, rows);
   }
 }
 
 // Frees blocks from the end of the list until the sequence has enough. False when the sequence
-// itself was the last.
+// itself was the last: it waits again, or ended because it does not fit even alone.
 bool Scheduler::ensure_blocks(Sequence& sequence, int num_positions) {
   const int missing = blocks_for(num_positions) - static_cast<int>(sequence.blocks.size());
   if (missing <= 0) return true;
   while (!blocks_.try_allocate(missing, sequence.blocks)) {
     const bool is_last = running_.back().get() == &sequence;
-    CHECK(!is_last || running_.size() > 1);  // alone, every sequence fits
+    if (is_last && running_.size() == 1) {
+      end(sequence, FinishReason::kNoMemory);
+      sweep(running_);
+      return false;
+    }
     preempt_last();
     if (is_last) return false;
   }
@@ -150,39 +186,66 @@ void Scheduler::preempt_last() {
   insert_in_order(waiting_, std::move(sequence));
 }
 
+// Blocks that must stay free so that a newcomer is not preempted at once: for it and for every
+// running sequence a few more, twice as many for each time it was preempted, never more than they
+// can still need. Alone it needs none.
+int Scheduler::headroom_for(const Sequence& sequence, size_t num_admitted) const {
+  if (running_.empty() && num_admitted == 0) return 0;
+  const int growth = 1 << std::min(sequence.num_preemptions, 20);
+  const auto room_of = [&](const Sequence& other) {
+    const int now = std::max(static_cast<int>(other.blocks.size()), blocks_for(other.num_tokens()));
+    return std::clamp(blocks_for(other.max_positions()) - now, 0, growth);
+  };
+  int64_t sum = room_of(sequence);
+  for (const auto& other : running_) sum += room_of(*other);
+  for (size_t i = 0; i < num_admitted; ++i) sum += room_of(*waiting_[i]);
+  return static_cast<int>(std::min<int64_t>(sum, options_.num_blocks));
+}
+
 void Scheduler::admit_waiting(TimePoint now, int budget) {
   size_t num_admitted = 0;
   while (num_admitted < waiting_.size() && !free_slots_.empty()) {
     const int room = budget - plan_.num_tokens();
-    if (room <= 0) break;
-    Sequence& sequence = *waiting_[num_admitted];
-    // All its known tokens and one more must fit now: a half-computed prompt that is preempted is
-    // work thrown away.
-    if (blocks_for(sequence.num_tokens() + 1) > blocks_.num_free()) break;
-    const int rows = std::min(sequence.num_tokens(), room);
-    CHECK(blocks_.try_allocate(blocks_for(sequence.num_tokens()), sequence.blocks));
-    sequence.state = SequenceState::kRunning;
-    if (sequence.first_planned == TimePoint{}) {
-      sequence.first_planned = now;
-      ++num_first_planned_;
-    }
-    start_slot(sequence);
-    add_span(sequence, rows);
+    if (room <= 0 || !admit(*waiting_[num_admitted], now, room, num_admitted)) break;
     ++num_admitted;
   }
   for (size_t i = 0; i < num_admitted; ++i) insert_in_order(running_, std::move(waiting_[i]));
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(num_admitted));
 }
 
+// All known tokens must fit now: a half-computed prompt that is preempted is work thrown away.
+bool Scheduler::admit(Sequence& sequence, TimePoint now, int room, size_t num_admitted) {
+  const int needed = blocks_for(sequence.num_tokens());
+  if (needed + headroom_for(sequence, num_admitted) > blocks_.num_free()) return false;
+  if (!blocks_.try_allocate(needed, sequence.blocks)) return false;
+  sequence.state = SequenceState::kRunning;
+  if (sequence.first_planned == kNever) {
+    sequence.first_planned = now;
+    ++num_first_planned_;
+    fair_order_.serve(sequence.fair_tag);
+  }
+  start_slot(sequence);
+  add_span(sequence, std::min(sequence.num_tokens(), room));
+  return true;
+}
+
 void Scheduler::start_slot(Sequence& sequence) {
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
+  sequence.slot_is_stale = false;
   plan_.slot_starts.push_back({.slot = sequence.slot,
                                .params = &sequence.params,
                                .tokens = sequence.tokens,
                                .num_prompt_tokens = sequence.num_prompt_tokens,
                                .banned_early = sequence.request->stop.token_ids,
                                .min_tokens = sequence.request->stop.min_tokens});
+}
+
+// The sampler state is made anew from the edited tokens; KV blocks are the sequence's own and stay.
+void Scheduler::restart_slot(Sequence& sequence) {
+  released_slots_.push_back(sequence.slot);
+  free_slots_.push_back(sequence.slot);
+  start_slot(sequence);
 }
 
 void Scheduler::add_span(Sequence& sequence, int num_rows) {
@@ -228,7 +291,7 @@ void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint ste
     const SampledToken& token = result.tokens[static_cast<size_t>(produced.token_begin + i)];
     if (token.not_finite) return end(sequence, FinishReason::kNotFinite);
     sequence.tokens.push_back(token.id);
-    if (sequence.first_token == TimePoint{}) sequence.first_token = step_end;
+    if (sequence.first_token == kNever) sequence.first_token = step_end;
     sequence.last_token = step_end;
     const auto top =
         std::span(result.top_logprobs)
@@ -291,8 +354,7 @@ void Scheduler::check_integrity() const {
     CHECK(sequence->blocks.empty() && sequence->slot == kNoSlot && sequence->num_computed == 0);
   }
   CHECK(static_cast<size_t>(blocks_.num_used()) == num_held);
-  const size_t num_slots = static_cast<size_t>(std::min(options_.num_slots, options_.max_num_seqs));
-  CHECK(free_slots_.size() + running_.size() == num_slots);
+  CHECK(free_slots_.size() + running_.size() == static_cast<size_t>(max_running()));
 }
 
 }  // namespace sparrow

@@ -4,17 +4,22 @@
 //
 // A step holds one row for every sequence that is generating, then pieces of prompts, up to a
 // predicted duration (max_step_ms) and a row limit, so a long prompt never freezes the others. New
-// sequences join at any step, first come first served within a priority. When KV blocks run out the
-// newest sequence is preempted: its blocks are freed, it goes back to the head of the queue and is
-// recomputed later. The oldest sequence can take every block and any sequence fits alone (engine
-// checks at submit), so there is always progress.
+// sequences join at any step in order of service: priority, then fair between keys (fair_order.h),
+// first come first served within a key.
+//
+// When KV blocks run out the newest sequence is preempted: its blocks are freed, it goes back to
+// its place in the queue and is recomputed later. There is always progress: the first sequence in
+// order of service can take every block, and one that does not fit even alone ends with kNoMemory.
+// A sequence is admitted only with room for every running one to grow; the room asked for doubles
+// with each preemption it suffered, so preemptions of one sequence are few (logarithmic in its
+// length).
 //
 //   const BatchPlan& plan = scheduler.plan(now);
 //   scheduler.commit(result, step_end, consumer);
 //   for (auto& sequence : scheduler.take_finished()) ...
 
+#include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,6 +29,7 @@
 #include "core/batch_plan.h"
 #include "core/step_result.h"
 #include "kv/block_pool.h"
+#include "scheduler/fair_order.h"
 #include "scheduler/sequence.h"
 #include "scheduler/step_cost.h"
 
@@ -61,6 +67,13 @@ class Scheduler {
   // Ends what is past one of its deadlines.
   void expire(TimePoint now);
 
+  // Edits of a live sequence, between steps. Forced tokens are computed by the next steps as if
+  // they had been sampled. Cutting keeps whole blocks only, so nothing is rewritten inside a block
+  // that may be shared, and the whole prompt. Both tell the executor's slot at its next
+  // span.
+  void append_forced(Sequence& sequence, std::span<const TokenId> tokens);
+  void truncate(Sequence& sequence, int num_tokens);
+
   // The plan stays valid and unchanged until commit(). Empty when nothing can run.
   const BatchPlan& plan(TimePoint now);
   // The sequence of span i of the last plan.
@@ -95,15 +108,26 @@ class Scheduler {
   int row_budget() const;
   void plan_running(int budget);
   void admit_waiting(TimePoint now, int budget);
+  bool admit(Sequence& sequence, TimePoint now, int room, size_t num_admitted);
   bool ensure_blocks(Sequence& sequence, int num_positions);
+  int headroom_for(const Sequence& sequence, size_t num_admitted) const;
   void preempt_last();
   void add_span(Sequence& sequence, int num_rows);
   void start_slot(Sequence& sequence);
+  void restart_slot(Sequence& sequence);
   void commit_span(size_t span, const StepResult& result, TimePoint step_end,
                    TokenConsumer& consumer);
   void vacate(Sequence& sequence);
   void end(Sequence& sequence, FinishReason reason);
   void sweep(Sequences& sequences);
+  int num_generating(size_t first) const;
+  int max_rows() const {
+    return std::min(options_.max_num_batched_tokens, options_.max_batch_tokens);
+  }
+  // Every running sequence gets a row in every step.
+  int max_running() const {
+    return std::min({options_.num_slots, options_.max_num_seqs, max_rows()});
+  }
   int blocks_for(int num_positions) const {
     return (num_positions + options_.block_tokens - 1) / options_.block_tokens;
   }
@@ -111,6 +135,8 @@ class Scheduler {
   const SchedulerOptions options_;
   BlockPool blocks_;
   StepCost step_cost_;
+  FairOrder fair_order_;
+  uint64_t num_added_ = 0;
   std::vector<SlotId> free_slots_;
   std::vector<SlotId> released_slots_;
   Sequences waiting_;  // in order of service

@@ -17,6 +17,9 @@ namespace sparrow {
 
 enum class SequenceState { kWaiting, kRunning, kFinished };
 
+// A time that has not come; clocks may start at zero.
+inline constexpr TimePoint kNever = TimePoint::min();
+
 struct Sequence {
   // Constant after creation.
   std::shared_ptr<const Request> request;  // shared by the choices of one request
@@ -25,31 +28,36 @@ struct Sequence {
   int max_tokens = 0;         // of output, within the context
   int32_t stream_index = -1;  // the engine's text state
 
+  // Set by Scheduler::add(): place in the order of service.
+  uint64_t fair_tag = 0;
+  uint64_t serial = 0;
+
   std::vector<TokenId> tokens;  // prompt and output
   int num_cached = 0;
   int num_computed = 0;
   std::vector<BlockId> blocks;
   SlotId slot = kNoSlot;
+  bool slot_is_stale = false;  // an edit changed the tokens behind the slot's sampler state
   SequenceState state = SequenceState::kWaiting;
   FinishReason finish = FinishReason::kNone;
   int num_preemptions = 0;
 
-  // Zero until they happened.
-  TimePoint first_planned{};
-  TimePoint first_token{};
-  TimePoint last_token{};
+  TimePoint first_planned = kNever;
+  TimePoint first_token = kNever;
+  TimePoint last_token = kNever;
 
   int num_tokens() const { return static_cast<int>(tokens.size()); }
   int num_output_tokens() const { return num_tokens() - num_prompt_tokens; }
   int num_uncomputed() const { return num_tokens() - num_computed; }
+  // One token short of being computed: every step gives it the next one.
+  bool is_generating() const { return num_uncomputed() == 1; }
+  // Most positions it will ever hold.
+  int max_positions() const { return num_prompt_tokens + max_tokens; }
   bool before(const Sequence& other) const {
     if (request->priority != other.request->priority) {
       return request->priority < other.request->priority;
     }
-    if (request->arrival != other.request->arrival)
-      return request->arrival < other.request->arrival;
-    if (request->id != other.request->id) return request->id < other.request->id;
-    return params.choice < other.params.choice;
+    return fair_tag != other.fair_tag ? fair_tag < other.fair_tag : serial < other.serial;
   }
 };
 

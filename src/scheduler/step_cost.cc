@@ -7,11 +7,16 @@ namespace {
 
 // Half the weight lies in the last 34 steps: follows a changing load within seconds.
 constexpr double kFade = 0.98;
+// One stuck step (a page fault storm, a suspended machine) must not shape the next hundred: what
+// took more than this many times as long as predicted counts as that much. A real change to slower
+// is still followed, a factor at a time.
+constexpr double kMaxSurprise = 4;
 
 }  // namespace
 
 void StepCost::observe(int num_rows, double duration_ms) {
   const double n = num_rows;
+  if (known()) duration_ms = std::min(duration_ms, kMaxSurprise * predict_ms(num_rows) + 1);
   weight_ = weight_ * kFade + 1;
   sum_n_ = sum_n_ * kFade + n;
   sum_nn_ = sum_nn_ * kFade + n * n;

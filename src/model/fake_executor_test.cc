@@ -1,0 +1,127 @@
+#include "model/fake_executor.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace sparrow {
+namespace {
+
+// One sequence in slot 0 on blocks 0, 1, 2 …, driven by hand.
+class FakeExecutorTest : public ::testing::Test {
+ protected:
+  void start_slot(SlotId slot) {
+    plan_.slot_starts.push_back({.slot = slot,
+                                 .params = &params_,
+                                 .tokens = tokens_,
+                                 .num_prompt_tokens = static_cast<int32_t>(tokens_.size()),
+                                 .banned_early = banned_,
+                                 .min_tokens = min_tokens_});
+  }
+  void add_span(SlotId slot, int first, int count, int rows, std::vector<BlockId> blocks,
+                int mask_row = -1) {
+    plan_.spans.push_back({.slot = slot,
+                           .first_position = first,
+                           .num_tokens = count,
+                           .num_logit_rows = rows,
+                           .token_begin = plan_.num_tokens(),
+                           .block_begin = static_cast<int32_t>(plan_.block_ids.size()),
+                           .num_blocks = static_cast<int32_t>(blocks.size()),
+                           .mask_row = mask_row});
+    plan_.token_ids.insert(plan_.token_ids.end(), tokens_.begin() + first,
+                           tokens_.begin() + first + count);
+    plan_.block_ids.insert(plan_.block_ids.end(), blocks.begin(), blocks.end());
+  }
+  const StepResult& run(const TokenMasks& masks = {}) {
+    ++plan_.step;
+    const Ticket ticket = executor_.begin(plan_);
+    executor_.sample(ticket, masks);
+    const StepResult& result = executor_.wait(ticket);
+    plan_.clear();
+    return result;
+  }
+
+  FakeExecutor executor_{{}};
+  SamplingParams params_{.temperature = 0};
+  std::vector<TokenId> tokens_ = {5, 6, 7, 8, 9, 10};
+  std::vector<TokenId> banned_;
+  int min_tokens_ = 0;
+  BatchPlan plan_;
+};
+using FakeExecutorDeathTest = FakeExecutorTest;
+
+TEST_F(FakeExecutorTest, Chunks_GiveTheTokenOfTheWholePrompt) {
+  const TokenId want = executor_.expected_tokens(tokens_, 1)[0];
+  start_slot(0);
+  add_span(0, 0, 4, 0, {3});
+  EXPECT_EQ(run().spans[0].num_tokens, 0);
+  add_span(0, 4, 2, 1, {3, 1});
+  EXPECT_EQ(run().tokens[0].id, want);
+}
+
+TEST_F(FakeExecutorTest, PendingToken_IsTheOneSampledLast) {
+  const std::vector<TokenId> want = executor_.expected_tokens(tokens_, 2);
+  start_slot(0);
+  add_span(0, 0, 6, 1, {0, 1});
+  run();
+  tokens_.push_back(kPendingToken);
+  add_span(0, 6, 1, 1, {0, 1});
+  EXPECT_EQ(run().tokens[0].id, want[1]);
+}
+
+TEST_F(FakeExecutorTest, SeedAndChoice_ChangeWhatIsDrawnUnlessGreedy) {
+  const auto first = executor_.expected_tokens(tokens_, 8, {.seed = 1, .choice = 0});
+  EXPECT_NE(first, executor_.expected_tokens(tokens_, 8, {.seed = 1, .choice = 1}));
+  EXPECT_NE(first, executor_.expected_tokens(tokens_, 8, {.seed = 2, .choice = 0}));
+  EXPECT_EQ(executor_.expected_tokens(tokens_, 8, {.temperature = 0, .seed = 2}),
+            executor_.expected_tokens(tokens_, 8, {.temperature = 0, .seed = 3}));
+}
+
+TEST_F(FakeExecutorTest, Mask_IsHonoured) {
+  std::vector<uint32_t> words(8, 0);
+  words[3] = 1u << 5;  // only 101
+  start_slot(0);
+  add_span(0, 0, 6, 1, {0, 1}, 0);
+  EXPECT_EQ(run({words, 8}).tokens[0].id, 101);
+}
+
+TEST_F(FakeExecutorTest, MaskWithoutTokens_IsNotFinite) {
+  const std::vector<uint32_t> words(8, 0);
+  start_slot(0);
+  add_span(0, 0, 6, 1, {0, 1}, 0);
+  EXPECT_TRUE(run({words, 8}).tokens[0].not_finite);
+}
+
+TEST_F(FakeExecutorTest, BannedEarly_DoesNotComeBeforeMinTokens) {
+  banned_ = executor_.expected_tokens(tokens_, 1);
+  min_tokens_ = 1;
+  start_slot(0);
+  add_span(0, 0, 6, 1, {0, 1});
+  EXPECT_NE(run().tokens[0].id, banned_[0]);
+}
+
+TEST_F(FakeExecutorDeathTest, BrokenPlans_AreCaught) {
+  const auto started = [&] {
+    plan_.clear();
+    start_slot(0);
+  };
+  EXPECT_DEATH((add_span(0, 0, 6, 1, {0, 1}), run()), "is_held") << "slot not started";
+  EXPECT_DEATH((started(), add_span(0, 0, 6, 1, {0}), run()), "num_blocks") << "table too short";
+  EXPECT_DEATH((started(), add_span(0, 4, 2, 1, {0, 1}), run()), "position") << "never written";
+  EXPECT_DEATH(
+      (started(), add_span(0, 0, 2, 0, {0, 1}), run(), add_span(0, 3, 3, 1, {0, 1}), run()),
+      "next_position")
+      << "a position left out";
+  EXPECT_DEATH(
+      (started(), start_slot(1), add_span(0, 0, 6, 1, {0, 1}), add_span(1, 0, 6, 1, {2, 1}), run()),
+      "writer_")
+      << "two sequences write one block";
+  EXPECT_DEATH((started(), add_span(0, 0, 6, 1, {0, 1}), plan_.token_ids[2] = 99, run()),
+               "token ==")
+      << "not the prompt";
+  EXPECT_DEATH((started(), start_slot(0), add_span(0, 0, 6, 1, {0, 1}), run()), "is_held")
+      << "slot started twice";
+}
+
+}  // namespace
+}  // namespace sparrow

@@ -1,0 +1,244 @@
+#include "scheduler/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+
+#include "model/fake_executor.h"
+
+namespace sparrow {
+namespace {
+
+// Drives the scheduler against the fake executor, which checks every plan, and keeps the results.
+class SchedulerTest : public ::testing::Test, public TokenConsumer {
+ protected:
+  void make(int num_blocks, int num_slots = 8, int max_rows = 64, double max_step_ms = 250) {
+    FakeExecutorOptions fake;
+    fake.limits.num_blocks = num_blocks;
+    fake.limits.num_slots = num_slots;
+    fake.limits.max_batch_tokens = max_rows;
+    fake.row_ms = 1;
+    fake.fixed_ms = 5;
+    executor_ = std::make_unique<FakeExecutor>(fake);
+    scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{.block_tokens = 4,
+                                                              .num_blocks = num_blocks,
+                                                              .num_slots = num_slots,
+                                                              .max_batch_tokens = max_rows,
+                                                              .max_num_seqs = num_slots,
+                                                              .max_num_batched_tokens = max_rows,
+                                                              .max_step_ms = max_step_ms});
+  }
+  static std::vector<TokenId> prompt(uint64_t id, int length) {
+    std::vector<TokenId> tokens(static_cast<size_t>(length));
+    std::iota(tokens.begin(), tokens.end(), static_cast<TokenId>(id * 11 % 100));
+    return tokens;
+  }
+  Sequence* add(uint64_t id, int prompt_len, int max_tokens, const std::string& key = "",
+                int priority = 0) {
+    auto request = std::make_shared<Request>();
+    request->id = id;
+    request->fairness_key = key;
+    request->priority = priority;
+    auto sequence = std::make_unique<Sequence>();
+    sequence->params.temperature = 0;
+    sequence->tokens = prompt(id, prompt_len);
+    sequence->num_prompt_tokens = prompt_len;
+    sequence->max_tokens = max_tokens;
+    sequence->request = std::move(request);
+    Sequence* added = sequence.get();
+    scheduler_->add(std::move(sequence));
+    return added;
+  }
+  FinishReason on_token(Sequence& sequence, const SampledToken& token,
+                        std::span<const TokenLogprob>) override {
+    order_of_tokens_.push_back(sequence.request->id);
+    output_[sequence.request->id].push_back(token.id);
+    return sequence.num_output_tokens() >= sequence.max_tokens ? FinishReason::kMaxTokens
+                                                               : FinishReason::kNone;
+  }
+  void release_slots() {
+    for (const SlotId slot : scheduler_->released_slots()) executor_->release(slot);
+    scheduler_->clear_released_slots();
+  }
+  // The rows of the step, 0 when there was nothing to do.
+  int step() {
+    const BatchPlan& plan = scheduler_->plan(now_);
+    release_slots();
+    const int num_rows = plan.num_tokens();
+    if (!plan.empty()) {
+      const Ticket ticket = executor_->begin(plan);
+      executor_->sample(ticket, {});
+      const StepResult& result = executor_->wait(ticket);
+      now_ += Duration{result.elapsed_ns};
+      scheduler_->commit(result, now_, *this);
+    }
+    for (auto& sequence : scheduler_->take_finished()) {
+      finished_[sequence->request->id] = sequence->finish;
+      preemptions_[sequence->request->id] = sequence->num_preemptions;
+    }
+    release_slots();
+    scheduler_->check_integrity();
+    return num_rows;
+  }
+  void run() {
+    for (int i = 0; i < 10000 && !scheduler_->idle(); ++i) step();
+    ASSERT_TRUE(scheduler_->idle()) << "no end";
+    EXPECT_EQ(scheduler_->blocks().num_used(), 0);
+    EXPECT_EQ(executor_->num_held_slots(), 0);
+  }
+  std::vector<TokenId> alone(uint64_t id, int prompt_len, int count) {
+    return executor_->expected_tokens(prompt(id, prompt_len), count);
+  }
+
+  std::unique_ptr<FakeExecutor> executor_;
+  std::unique_ptr<Scheduler> scheduler_;
+  TimePoint now_{};
+  std::vector<uint64_t> order_of_tokens_;
+  std::map<uint64_t, std::vector<TokenId>> output_;
+  std::map<uint64_t, FinishReason> finished_;
+  std::map<uint64_t, int> preemptions_;
+};
+
+TEST_F(SchedulerTest, ChunkedPrompt_EqualsWhole) {
+  for (const int max_rows : {1, 3, 7, 64}) {
+    make(64, 8, max_rows);
+    output_.clear();
+    add(1, 50, 10);
+    const int rows = step();
+    EXPECT_EQ(rows, std::min(50, max_rows));
+    run();
+    EXPECT_EQ(output_[1], alone(1, 50, 10)) << "pieces of " << max_rows;
+  }
+}
+
+TEST_F(SchedulerTest, FirstStep_IsSmallBecauseItsCostIsUnknown) {
+  make(512, 8, 1024);
+  add(1, 200, 1);
+  EXPECT_EQ(step(), 64);
+  EXPECT_EQ(step(), 136) << "69 ms for 64 rows: the rest fits into 250 ms";
+}
+
+TEST_F(SchedulerTest, EveryGeneratingSequence_GetsARowInEveryStep) {
+  make(256, 8, 32);
+  for (uint64_t id = 1; id <= 4; ++id) add(id, 3, 30);
+  for (int i = 0; i < 5; ++i) step();
+  add(9, 150, 1);
+  order_of_tokens_.clear();
+  for (int i = 0; i < 4; ++i) step();
+  for (uint64_t id = 1; id <= 4; ++id) {
+    EXPECT_EQ(std::count(order_of_tokens_.begin(), order_of_tokens_.end(), id), 4);
+  }
+  EXPECT_EQ(std::count(order_of_tokens_.begin(), order_of_tokens_.end(), 9u), 0);
+}
+
+TEST_F(SchedulerTest, Steps_StayInTheTimeBudget) {
+  make(512, 8, 1024, 60);  // 5 ms + 1 ms a row
+  for (uint64_t id = 1; id <= 6; ++id) add(id, 100, 20);
+  step();
+  while (!scheduler_->idle()) EXPECT_LE(step(), 55);
+}
+
+TEST_F(SchedulerTest, BlocksRunOut_NewestIsPreemptedAndTextIsTheSame) {
+  make(12);
+  add(1, 8, 24);
+  add(2, 8, 24);
+  add(3, 8, 24);
+  run();
+  EXPECT_GT(scheduler_->num_preemptions(), 0u);
+  EXPECT_LE(scheduler_->num_preemptions(), 6u) << "no thrashing";
+  for (uint64_t id = 1; id <= 3; ++id) EXPECT_EQ(output_[id], alone(id, 8, 24));
+  // The oldest was never set back: it ended first.
+  const auto last_of = [&](uint64_t id) {
+    return std::find(order_of_tokens_.rbegin(), order_of_tokens_.rend(), id);
+  };
+  EXPECT_GT(last_of(1), last_of(3));
+}
+
+TEST_F(SchedulerTest, FitsNotEvenAlone_EndsWithNoMemoryAndOthersGoOn) {
+  make(4);
+  add(1, 40, 2);  // never admitted
+  add(2, 8, 20);  // admitted, grows too long
+  add(3, 6, 4);
+  run();
+  EXPECT_EQ(finished_[1], FinishReason::kNoMemory);
+  EXPECT_EQ(finished_[2], FinishReason::kNoMemory);
+  EXPECT_EQ(finished_[3], FinishReason::kMaxTokens);
+  EXPECT_EQ(output_[3], alone(3, 6, 4));
+}
+
+TEST_F(SchedulerTest, Preemptions_OfOneSequenceAreFew) {
+  make(40, 16);
+  for (uint64_t id = 1; id <= 16; ++id) add(id, 4, 140);  // four at most fit to their ends
+  run();
+  EXPECT_GT(scheduler_->num_preemptions(), 0u);
+  for (uint64_t id = 1; id <= 16; ++id) {
+    EXPECT_LE(preemptions_[id], 6) << "log2 of 36 blocks, rounded up";
+    EXPECT_EQ(output_[id], alone(id, 4, 140));
+  }
+}
+
+TEST_F(SchedulerTest, Keys_TakeTurns) {
+  make(256, 1);
+  for (uint64_t id = 1; id <= 10; ++id) add(id, 4, 2, "greedy");
+  step();
+  add(20, 4, 2, "modest");
+  run();
+  std::vector<uint64_t> order;
+  for (const uint64_t id : order_of_tokens_) {
+    if (order.empty() || order.back() != id) order.push_back(id);
+  }
+  EXPECT_EQ(order[1], 20u) << "right after the one that was running";
+}
+
+TEST_F(SchedulerTest, Priority_GoesFirst) {
+  make(256, 1);
+  add(1, 4, 2, "", 1);
+  add(2, 4, 2, "", 0);
+  run();
+  EXPECT_EQ(order_of_tokens_, (std::vector<uint64_t>{2, 2, 1, 1}));
+}
+
+TEST_F(SchedulerTest, ForcedTokens_ContinueAsIfTheyHadBeenThere) {
+  make(64);
+  Sequence* sequence = add(1, 10, 40);
+  for (int i = 0; i < 5; ++i) step();
+  const std::vector<TokenId> forced = {7, 8, 9, 10, 11};
+  std::vector<TokenId> all = sequence->tokens;
+  all.insert(all.end(), forced.begin(), forced.end());
+  scheduler_->append_forced(*sequence, forced);
+  output_.clear();
+  run();
+  EXPECT_EQ(output_[1], executor_->expected_tokens(all, 30));
+}
+
+TEST_F(SchedulerTest, Truncate_RecomputesAtMostOneBlockAndGoesOnFromThere) {
+  for (int keep = 10; keep <= 18; ++keep) {
+    make(64);
+    Sequence* sequence = add(1, 10, 20);
+    for (int i = 0; i < 8; ++i) step();
+    std::vector<TokenId> left(sequence->tokens.begin(), sequence->tokens.begin() + keep);
+    scheduler_->truncate(*sequence, keep);
+    scheduler_->check_integrity();
+    EXPECT_LE(sequence->num_uncomputed(), 4);
+    output_.clear();
+    for (int i = 0; i < 3; ++i) step();
+    EXPECT_EQ(output_[1], executor_->expected_tokens(left, 3)) << "kept " << keep;
+    output_.clear();
+    finished_.clear();
+  }
+}
+
+TEST_F(SchedulerTest, FinishRequest_FreesAtOnce) {
+  make(64);
+  add(1, 20, 20);
+  add(2, 20, 20);
+  step();
+  scheduler_->finish_request(1, FinishReason::kCancelled);
+  scheduler_->finish_request(2, FinishReason::kCancelled);
+  EXPECT_EQ(scheduler_->blocks().num_used(), 0);
+  EXPECT_TRUE(scheduler_->idle());
+}
+
+}  // namespace
+}  // namespace sparrow
