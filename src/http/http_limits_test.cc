@@ -1,7 +1,10 @@
 // What a hostile or broken client can do to the server: every limit is reached once.
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <ctime>
 #include <thread>
 
 #include "http/http_server.h"
@@ -254,6 +257,33 @@ TEST_F(HttpLimitsTest, TwoHundredConnections_OnTwoLoops_AllServed) {
   EXPECT_EQ(server_->num_connections(), 200u);
   clients.clear();
   EXPECT_TRUE(no_connections());
+}
+
+// With no descriptor left the server waits (it must not spin) and accepts once there is one again.
+TEST_F(HttpLimitsTest, OutOfDescriptors_WaitsAndRecovers) {
+  start();
+  TestClient before(port());
+  before.send(kGet);
+  EXPECT_EQ(before.read_reply().status, 200);
+  const int lowest_free = ::dup(0);
+  ASSERT_GE(lowest_free, 0);
+  ::close(lowest_free);
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit tight{static_cast<rlim_t>(lowest_free + 1), limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  auto late = std::make_unique<TestClient>(port());  // takes the last descriptor
+  EXPECT_TRUE(late->connected());
+  late->send(kGet);
+  before.send(kGet);  // those who are in are served meanwhile
+  EXPECT_EQ(before.read_reply().status, 200);
+  std::clock_t cpu_before = std::clock();
+  late->set_timeout(milliseconds(300));
+  EXPECT_EQ(late->read_reply().status, 0);
+  EXPECT_LT(static_cast<double>(std::clock() - cpu_before) / CLOCKS_PER_SEC, 0.1);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  late->set_timeout(milliseconds(10'000));
+  EXPECT_EQ(late->read_reply().status, 200);
 }
 
 TEST_F(HttpLimitsTest, ConnectAndReset_ManyTimes_NothingLeft) {

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "base/random.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+
 namespace sparrow::http {
 namespace {
 
@@ -201,6 +205,36 @@ TEST(RequestParser, MutatedRequests_NeverDependOnTheSplit) {
       EXPECT_EQ(outcome(whole, bytes, bytes.size()), outcome(bytewise, bytes, 1))
           << "byte " << at << " = " << int{c};
     }
+  }
+}
+
+// The fuzz entry on mutated rows: it CHECKs that every split reads the same requests.
+TEST(RequestParserFuzz, MutatedRows_AgreeForEverySplit) {
+  const std::vector<Row> seeds = rows();
+  constexpr uint64_t kNumRounds = 20'000;
+  for (uint64_t round = 0; round < kNumRounds; ++round) {
+    uint64_t counter = 0;
+    const auto draw = [&](uint64_t bound) { return random_bits(11, round, counter++) % bound; };
+    std::string input(1, static_cast<char>(draw(16)));
+    input += seeds[draw(seeds.size())].bytes.substr(0, 2000);
+    input += seeds[draw(seeds.size())].bytes.substr(0, 2000);
+    for (uint64_t edit = draw(5); edit > 0; --edit) {
+      const size_t at = 1 + draw(input.size() - 1);
+      switch (draw(3)) {
+        case 0:
+          input[at] = static_cast<char>(draw(256));
+          break;
+        case 1:
+          input.erase(at, draw(8));
+          break;
+        default:
+          input.insert(at, input.substr(1 + draw(input.size() - 1), draw(20)));
+          break;
+      }
+      if (input.size() < 3) break;
+    }
+    ASSERT_EQ(LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size()),
+              0);
   }
 }
 
