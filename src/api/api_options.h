@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "http/router.h"
 #include "model/model_config.h"
 #include "model/model_files.h"
 #include "tokenizer/chat_template.h"
@@ -48,8 +47,8 @@ struct ApiOptions {
   size_t num_prep_threads = 2;
   size_t prep_queue_capacity = 1024;  // requests waiting for a prep thread
   ApiLimits limits;
-  http::RouteHandler page;       // GET / and /assets/…; null: a plain text page
-  const Clock* clock = nullptr;  // null: the real one
+  std::optional<uint64_t> default_seed;  // of requests that name none; absent: a new one each
+  const Clock* clock = nullptr;          // null: the real one
 };
 
 struct ModelInfo {

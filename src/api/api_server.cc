@@ -7,6 +7,7 @@
 #include "api/auth.h"
 #include "api/endpoints/endpoints.h"
 #include "api/observed_responder.h"
+#include "http/static_assets.h"
 
 namespace sparrow::api {
 namespace {
@@ -29,7 +30,7 @@ struct ApiServer::Impl {
     add_models_endpoints(router, context);
     add_tokenize_endpoints(router, context);
     add_status_endpoints(router, context);
-    add_page_endpoints(router, context);
+    add_docs_endpoint(router);
     ticker = std::thread([this] { tick_until_stopped(); });
   }
 
@@ -52,10 +53,10 @@ struct ApiServer::Impl {
 
   // A label per route; unknown paths share one, so that clients cannot make labels.
   std::string handler_label(const std::string& path) const {
+    if (http::find_asset(path)) return "page";
     if (router.allowed_methods(path).empty()) return "none";
     constexpr std::string_view kModels = "/v1/models/";
     if (path.starts_with(kModels)) return "/v1/models/{id}";
-    if (path.starts_with("/assets/")) return "/assets";
     return path;
   }
 
@@ -63,6 +64,8 @@ struct ApiServer::Impl {
               std::shared_ptr<http::Responder> responder) {
     auto observed = observe_responder(std::move(responder), http_metrics, context.clock(),
                                       handler_label(request->path), request->method);
+    // The page asks for the key itself; its files hold no secret.
+    if (auto page = http::static_response(*request)) return observed->send(std::move(*page));
     if (auto error = keys.check(*request)) return observed->send(error_response(*error));
     router.handle(std::move(request), std::move(observed));
   }

@@ -6,9 +6,6 @@ namespace sparrow::api {
 namespace {
 
 constexpr std::string_view kOpenPaths[] = {"/health", "/ping", "/livez", "/readyz"};
-// The page asks for the key itself; its files hold no secret.
-constexpr std::string_view kPagePaths[] = {"/", "/index.html", "/favicon.ico"};
-constexpr std::string_view kPagePrefix = "/assets/";
 
 bool contains(const auto& list, std::string_view path) {
   return std::find(std::begin(list), std::end(list), path) != std::end(list);
@@ -41,10 +38,6 @@ bool ApiKeys::is_known(std::string_view key) const {
 
 MaybeError ApiKeys::check(const http::Request& request) const {
   if (!enabled() || contains(kOpenPaths, request.path)) return std::nullopt;
-  const bool reads = request.method == "GET" || request.method == "HEAD";
-  const bool page =
-      contains(kPagePaths, request.path) || std::string_view(request.path).starts_with(kPagePrefix);
-  if (reads && page) return std::nullopt;
   const std::string_view bearer = bearer_token(request.header("authorization"));
   const std::string_view header = request.header("x-api-key");
   if (!bearer.empty() && is_known(bearer)) return std::nullopt;

@@ -1,6 +1,6 @@
 #pragma once
 // ApiKeys: who may call. Keys come as "Authorization: Bearer KEY" or "x-api-key: KEY". Health
-// endpoints, the page and its files need none. Constant after construction; thread-safe.
+// endpoints need none. Constant after construction; thread-safe.
 
 #include <string>
 #include <string_view>

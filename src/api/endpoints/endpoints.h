@@ -12,8 +12,8 @@ void add_models_endpoints(http::Router& router, ApiContext& context);
 void add_tokenize_endpoints(http::Router& router, ApiContext& context);
 // /health /ping /livez /readyz /version /load /metrics
 void add_status_endpoints(http::Router& router, ApiContext& context);
-// / and /docs; call last, the API page lists what the router knows.
-void add_page_endpoints(http::Router& router, ApiContext& context);
+// /docs lists what the router knows: call it last.
+void add_docs_endpoint(http::Router& router);
 
 // "x-sparrow-ignored", if fields had no effect.
 http::Headers reply_headers(const std::vector<std::string>& warnings);

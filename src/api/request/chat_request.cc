@@ -211,7 +211,7 @@ MaybeError parse_chat_request(const json::object& body, const ServedModel& model
   if (auto error = check_fields(body, kChatEndpoint, options.reject_unknown_fields, warnings)) {
     return error;
   }
-  if (auto error = parse_generation_params(body, model, options.limits, request.params)) {
+  if (auto error = parse_generation_params(body, model, options, request.params)) {
     return error;
   }
   if (auto error = check_modalities(body)) return error;

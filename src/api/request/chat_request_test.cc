@@ -128,6 +128,11 @@ TEST(ChatRequest, SilentFields_TakeTheModelsDefaults) {
   ASSERT_FALSE(parse(with_field(R"("temperature":0,"seed":-1)"), asked));
   EXPECT_EQ(asked.params.sampling.temperature, 0);
   EXPECT_EQ(asked.params.sampling.seed, ~uint64_t{0});
+  ApiOptions seeded;
+  seeded.default_seed = 11;
+  ChatRequest silent;
+  ASSERT_FALSE(parse(with_field(R"("n":1)"), silent, seeded));
+  EXPECT_EQ(silent.params.sampling.seed, 11u);
 }
 
 TEST(ChatRequest, RefusedFields_AreNamed) {
@@ -202,13 +207,15 @@ TEST(ChatPrompt, ThinkingOff_ClosesItInThePrompt) {
 
 TEST(ChatPrompt, ContinueFinalMessage_EndsInsideIt) {
   EXPECT_EQ(prompt_of(R"({"messages":[{"role":"user","content":"hi"},
-                          {"role":"assistant","content":"Well, "}],"continue_final_message":true})"),
+                          {"role":"assistant","content":"Well, "}],
+                          "continue_final_message":true})"),
             "<bos><｜User｜>hi<｜Assistant｜>Well, ");
 }
 
 TEST(ChatPrompt, SystemMessages_AreFoldedIntoTheFirstUserText) {
   EXPECT_EQ(prompt_of(R"({"messages":[{"role":"system","content":"Be terse."},
-                          {"role":"user","content":"hi"},{"role":"developer","content":"In French."},
+                          {"role":"user","content":"hi"},
+                          {"role":"developer","content":"In French."},
                           {"role":"assistant","content":"<think>x</think>\n\nSalut"},
                           {"role":"user","content":[{"type":"text","text":"a"},
                                                     {"type":"text","text":"b"}]}]})"),

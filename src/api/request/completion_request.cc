@@ -82,7 +82,7 @@ MaybeError parse_completion_request(const json::object& body, const ServedModel&
           check_fields(body, kCompletionEndpoint, options.reject_unknown_fields, params.warnings)) {
     return error;
   }
-  if (auto error = parse_generation_params(body, model, options.limits, params)) return error;
+  if (auto error = parse_generation_params(body, model, options, params)) return error;
   request.echo = read_bool(body, "echo").value_or(false);
   const auto logprobs = read_integer(body, "logprobs");
   if (logprobs) params.sampling.num_top_logprobs = static_cast<int>(*logprobs);

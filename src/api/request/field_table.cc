@@ -23,10 +23,11 @@ constexpr size_t kMaxWarnings = 16;
 constexpr size_t kMaxWarningBytes = 64;  // of one name: they travel in a header
 constexpr double kInt32Max = 2147483647.0;
 
-const char* const kTextOnly = "This model reads and writes text only.";
-const char* const kConstraint = "Structured output is not available in this version of the server.";
-const char* const kTools = "Tool calls are not available in this version of the server.";
-const char* const kBudget = "Thinking budgets are not available in this version of the server.";
+constexpr const char* kTextOnly = "This model reads and writes text only.";
+constexpr const char* kConstraint =
+    "Structured output is not available in this version of the server.";
+constexpr const char* kTools = "Tool calls are not available in this version of the server.";
+constexpr const char* kBudget = "Thinking budgets are not available in this version of the server.";
 
 bool is_type(const json::value& value, FieldType type) {
   switch (type) {
@@ -169,107 +170,102 @@ MaybeError check_field(const FieldSpec& spec, const json::value& value) {
   return std::nullopt;
 }
 
-std::vector<FieldSpec> make_table() {
-  return {
-      // What to answer.
-      {"model", kHonoured, kBoth | kTokenize | kDetokenize, kString},
-      {"messages", kHonoured, kChat | kTokenize, kArray},
-      {"prompt", kHonoured, kText | kTokenize, kAny},
-      {"tokens", kHonoured, kDetokenize, kIntegerList},
-      {"echo", kHonoured, kText, kBool},
-      {"add_special_tokens", kHonoured, kTokenize, kBool},
-      {"return_token_strs", kHonoured, kTokenize, kBool},
-      {"add_generation_prompt", kHonoured, kChat | kTokenize, kBool},
-      {"continue_final_message", kHonoured, kChat | kTokenize, kBool},
-      {"chat_template_kwargs", kHonoured, kChat | kTokenize, kObject},
-      {"response_format", kHonoured, kBoth, kAny},
-      // How it comes back.
-      {"stream", kHonoured, kBoth, kBool},
-      {"stream_options", kHonoured, kBoth, kObject},
-      {"logprobs", kHonoured, kChat, kBool},
-      {"logprobs", kHonoured, kText, kInteger, 0, 20},
-      {"top_logprobs", kHonoured, kChat, kInteger, 0, 20},
-      {"return_token_ids", kHonoured, kBoth, kBool},
-      {"skip_special_tokens", kHonoured, kBoth, kBool},
-      {"include_reasoning", kHonoured, kChat, kBool},
-      {"separate_reasoning", kHonoured, kChat, kBool},
-      // How tokens are drawn. Ranges that need the vocabulary are checked again later.
-      {"temperature", kHonoured, kBoth, kNumber, 0, 2},
-      {"top_p", kHonoured, kBoth, kNumber, 1e-6, 1},
-      {"top_k", kHonoured, kBoth, kInteger, -1, kInt32Max},
-      {"min_p", kHonoured, kBoth, kNumber, 0, 1},
-      {"repetition_penalty", kHonoured, kBoth, kNumber, 0.01, 10},
-      {"repeat_penalty", kHonoured, kBoth, kNumber, 0.01, 10},
-      {"frequency_penalty", kHonoured, kBoth, kNumber, -2, 2},
-      {"presence_penalty", kHonoured, kBoth, kNumber, -2, 2},
-      {"logit_bias", kHonoured, kBoth, kObject},
-      {"seed", kHonoured, kBoth, kInteger},
-      {"n", kHonoured, kBoth, kInteger, 1, kInt32Max},
-      {"best_of", kHonoured, kText, kInteger, 0, kInt32Max},
-      // Where it ends.
-      {"max_tokens", kHonoured, kBoth, kInteger, 1, kInt32Max},
-      {"max_completion_tokens", kHonoured, kChat, kInteger, 1, kInt32Max},
-      {"min_tokens", kHonoured, kBoth, kInteger, 0, kInt32Max},
-      {"stop", kHonoured, kBoth, kStringOrList},
-      {"stop_token_ids", kHonoured, kBoth, kIntegerList},
-      {"include_stop_str_in_output", kHonoured, kBoth, kBool},
-      {"ignore_eos", kHonoured, kBoth, kBool},
-      // Thinking.
-      {"reasoning_effort", kHonoured, kChat, kString},
-      {"reasoning", kHonoured, kChat, kObject},
-      {"think", kHonoured, kChat, kBoolOrString},
-      // Who asks.
-      {"user", kHonoured, kBoth, kString},
-      {"safety_identifier", kHonoured, kChat, kString},
-      {"prompt_cache_key", kHonoured, kChat, kString},
-      {"priority", kHonoured, kBoth, kInteger, -kInt32Max, kInt32Max},
-      // Sent by stock clients whatever the server: no effect here.
-      {"metadata", kNoEffect, kBoth, kAny},
-      {"store", kNoEffect, kBoth, kAny},
-      {"service_tier", kNoEffect, kBoth, kAny},
-      {"verbosity", kNoEffect, kBoth, kAny},
-      {"prediction", kNoEffect, kBoth, kAny},
-      {"prompt_cache_retention", kNoEffect, kBoth, kAny},
-      {"keep_alive", kNoEffect, kBoth, kAny},
-      {"spaces_between_special_tokens", kNoEffect, kBoth, kAny},
-      {"parallel_tool_calls", kNoEffect, kChat, kAny},  // without tools it decides nothing
-      // Known, and not ignorable without changing the answer.
-      {"modalities", kHonoured, kChat, kStringOrList},  // ["text"] only, see check_modalities
-      {"audio", kRefused, kChat, kAny, 0, 0, kTextOnly},
-      {"web_search_options", kRefused, kChat, kAny, 0, 0, "This server opens no connections."},
-      {"suffix", kRefused, kText, kAny, 0, 0,
-       "This model has no fill-in-the-middle training; put the text into the prompt."},
-      {"use_beam_search", kRefused, kBoth, kAny, 0, 0, "Beam search is not supported; use n."},
-      {"tools", kRefused, kChat | kTokenize, kAny, 0, 0, kTools},
-      {"tool_choice", kRefused, kChat, kAny, 0, 0, kTools},
-      {"functions", kRefused, kChat, kAny, 0, 0, kTools},
-      {"function_call", kRefused, kChat, kAny, 0, 0, kTools},
-      {"structured_outputs", kRefused, kBoth, kAny, 0, 0, kConstraint},
-      {"guided_json", kRefused, kBoth, kAny, 0, 0, kConstraint},
-      {"guided_regex", kRefused, kBoth, kAny, 0, 0, kConstraint},
-      {"guided_choice", kRefused, kBoth, kAny, 0, 0, kConstraint},
-      {"guided_grammar", kRefused, kBoth, kAny, 0, 0, kConstraint},
-      {"grammar", kRefused, kBoth, kAny, 0, 0, kConstraint},
-      {"thinking_token_budget", kRefused, kChat, kAny, 0, 0, kBudget},
-      {"thinking_budget_tokens", kRefused, kChat, kAny, 0, 0, kBudget},
-      {"reasoning_budget_tokens", kRefused, kChat, kAny, 0, 0, kBudget},
-      {"repetition_detection", kRefused, kBoth, kAny},
-      {"prompt_logprobs", kRefused, kBoth, kAny},
-      {"cache_salt", kRefused, kBoth, kAny},
-      {"chat_template", kRefused, kChat | kTokenize, kAny, 0, 0,
-       "Templates come from the model or the operator, never from a request."},
-      {"documents", kRefused, kChat, kAny},
-      {"lora_request", kRefused, kBoth, kAny},
-      {"logits_processors", kRefused, kBoth, kAny},
-  };
-}
+constexpr FieldSpec kFields[] = {
+    // What to answer.
+    {"model", kHonoured, kBoth | kTokenize | kDetokenize, kString},
+    {"messages", kHonoured, kChat | kTokenize, kArray},
+    {"prompt", kHonoured, kText | kTokenize, kAny},
+    {"tokens", kHonoured, kDetokenize, kIntegerList},
+    {"echo", kHonoured, kText, kBool},
+    {"add_special_tokens", kHonoured, kTokenize, kBool},
+    {"return_token_strs", kHonoured, kTokenize, kBool},
+    {"add_generation_prompt", kHonoured, kChat | kTokenize, kBool},
+    {"continue_final_message", kHonoured, kChat | kTokenize, kBool},
+    {"chat_template_kwargs", kHonoured, kChat | kTokenize, kObject},
+    {"response_format", kHonoured, kBoth, kAny},
+    // How it comes back.
+    {"stream", kHonoured, kBoth, kBool},
+    {"stream_options", kHonoured, kBoth, kObject},
+    {"logprobs", kHonoured, kChat, kBool},
+    {"logprobs", kHonoured, kText, kInteger, 0, 20},
+    {"top_logprobs", kHonoured, kChat, kInteger, 0, 20},
+    {"return_token_ids", kHonoured, kBoth, kBool},
+    {"skip_special_tokens", kHonoured, kBoth, kBool},
+    {"include_reasoning", kHonoured, kChat, kBool},
+    {"separate_reasoning", kHonoured, kChat, kBool},
+    // How tokens are drawn. Ranges that need the vocabulary are checked again later.
+    {"temperature", kHonoured, kBoth, kNumber, 0, 2},
+    {"top_p", kHonoured, kBoth, kNumber, 1e-6, 1},
+    {"top_k", kHonoured, kBoth, kInteger, -1, kInt32Max},
+    {"min_p", kHonoured, kBoth, kNumber, 0, 1},
+    {"repetition_penalty", kHonoured, kBoth, kNumber, 0.01, 10},
+    {"repeat_penalty", kHonoured, kBoth, kNumber, 0.01, 10},
+    {"frequency_penalty", kHonoured, kBoth, kNumber, -2, 2},
+    {"presence_penalty", kHonoured, kBoth, kNumber, -2, 2},
+    {"logit_bias", kHonoured, kBoth, kObject},
+    {"seed", kHonoured, kBoth, kInteger},
+    {"n", kHonoured, kBoth, kInteger, 1, kInt32Max},
+    {"best_of", kHonoured, kText, kInteger, 0, kInt32Max},
+    // Where it ends.
+    {"max_tokens", kHonoured, kBoth, kInteger, 1, kInt32Max},
+    {"max_completion_tokens", kHonoured, kChat, kInteger, 1, kInt32Max},
+    {"min_tokens", kHonoured, kBoth, kInteger, 0, kInt32Max},
+    {"stop", kHonoured, kBoth, kStringOrList},
+    {"stop_token_ids", kHonoured, kBoth, kIntegerList},
+    {"include_stop_str_in_output", kHonoured, kBoth, kBool},
+    {"ignore_eos", kHonoured, kBoth, kBool},
+    // Thinking.
+    {"reasoning_effort", kHonoured, kChat, kString},
+    {"reasoning", kHonoured, kChat, kObject},
+    {"think", kHonoured, kChat, kBoolOrString},
+    // Who asks.
+    {"user", kHonoured, kBoth, kString},
+    {"safety_identifier", kHonoured, kChat, kString},
+    {"prompt_cache_key", kHonoured, kChat, kString},
+    {"priority", kHonoured, kBoth, kInteger, -kInt32Max, kInt32Max},
+    // Sent by stock clients whatever the server: no effect here.
+    {"metadata", kNoEffect, kBoth, kAny},
+    {"store", kNoEffect, kBoth, kAny},
+    {"service_tier", kNoEffect, kBoth, kAny},
+    {"verbosity", kNoEffect, kBoth, kAny},
+    {"prediction", kNoEffect, kBoth, kAny},
+    {"prompt_cache_retention", kNoEffect, kBoth, kAny},
+    {"keep_alive", kNoEffect, kBoth, kAny},
+    {"spaces_between_special_tokens", kNoEffect, kBoth, kAny},
+    {"parallel_tool_calls", kNoEffect, kChat, kAny},  // without tools it decides nothing
+    // Known, and not ignorable without changing the answer.
+    {"modalities", kHonoured, kChat, kStringOrList},  // ["text"] only, see check_modalities
+    {"audio", kRefused, kChat, kAny, 0, 0, kTextOnly},
+    {"web_search_options", kRefused, kChat, kAny, 0, 0, "This server opens no connections."},
+    {"suffix", kRefused, kText, kAny, 0, 0,
+     "This model has no fill-in-the-middle training; put the text into the prompt."},
+    {"use_beam_search", kRefused, kBoth, kAny, 0, 0, "Beam search is not supported; use n."},
+    {"tools", kRefused, kChat | kTokenize, kAny, 0, 0, kTools},
+    {"tool_choice", kRefused, kChat, kAny, 0, 0, kTools},
+    {"functions", kRefused, kChat, kAny, 0, 0, kTools},
+    {"function_call", kRefused, kChat, kAny, 0, 0, kTools},
+    {"structured_outputs", kRefused, kBoth, kAny, 0, 0, kConstraint},
+    {"guided_json", kRefused, kBoth, kAny, 0, 0, kConstraint},
+    {"guided_regex", kRefused, kBoth, kAny, 0, 0, kConstraint},
+    {"guided_choice", kRefused, kBoth, kAny, 0, 0, kConstraint},
+    {"guided_grammar", kRefused, kBoth, kAny, 0, 0, kConstraint},
+    {"grammar", kRefused, kBoth, kAny, 0, 0, kConstraint},
+    {"thinking_token_budget", kRefused, kChat, kAny, 0, 0, kBudget},
+    {"thinking_budget_tokens", kRefused, kChat, kAny, 0, 0, kBudget},
+    {"reasoning_budget_tokens", kRefused, kChat, kAny, 0, 0, kBudget},
+    {"repetition_detection", kRefused, kBoth, kAny},
+    {"prompt_logprobs", kRefused, kBoth, kAny},
+    {"cache_salt", kRefused, kBoth, kAny},
+    {"chat_template", kRefused, kChat | kTokenize, kAny, 0, 0,
+     "Templates come from the model or the operator, never from a request."},
+    {"documents", kRefused, kChat, kAny},
+    {"lora_request", kRefused, kBoth, kAny},
+    {"logits_processors", kRefused, kBoth, kAny},
+};
 
 }  // namespace
 
-std::vector<FieldSpec> const& field_table() {
-  static const std::vector<FieldSpec> table = make_table();
-  return table;
-}
+std::span<const FieldSpec> field_table() { return kFields; }
 
 MaybeError check_fields(const json::object& body, unsigned endpoint, bool reject_unknown,
                         std::vector<std::string>& warnings) {

@@ -12,6 +12,7 @@
 #include <boost/json/object.hpp>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,7 +52,7 @@ struct FieldSpec {
   const char* message = "";  // of a refusal, instead of the common sentence
 };
 
-std::vector<FieldSpec> const& field_table();
+std::span<const FieldSpec> field_table();
 
 // Checks names, types and ranges. Unknown names are appended to `warnings`, or an error with
 // `reject_unknown`.

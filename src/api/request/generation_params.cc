@@ -48,7 +48,7 @@ MaybeError parse_logit_bias(const json::object& body, int vocab_size, SamplingPa
 }
 
 MaybeError parse_sampling(const json::object& body, const ServedModel& model,
-                          SamplingParams& sampling) {
+                          const ApiOptions& options, SamplingParams& sampling) {
   const GenerationDefaults& defaults = model.generation();
   sampling.temperature = choose(read_number(body, "temperature"), defaults.temperature, 1.0);
   sampling.top_p = choose(read_number(body, "top_p"), defaults.top_p, 1.0);
@@ -66,7 +66,11 @@ MaybeError parse_sampling(const json::object& body, const ServedModel& model,
   }
   sampling.top_k = static_cast<int>(std::max<int64_t>(top_k, 0));
   const auto seed = read_integer(body, "seed");
-  sampling.seed = seed ? static_cast<uint64_t>(*seed) : entropy64();
+  if (seed) {
+    sampling.seed = static_cast<uint64_t>(*seed);
+  } else {
+    sampling.seed = options.default_seed ? *options.default_seed : entropy64();
+  }
   if (auto error = parse_logit_bias(body, vocab_size, sampling)) return error;
   const Status status = validate_sampling_params(sampling, vocab_size);
   if (!status.ok()) return invalid_request("", status.message());
@@ -184,11 +188,12 @@ MaybeError parse_choices(const json::object& body, const ApiLimits& limits,
 }  // namespace
 
 MaybeError parse_generation_params(const json::object& body, const ServedModel& model,
-                                   const ApiLimits& limits, GenerationParams& params) {
+                                   const ApiOptions& options, GenerationParams& params) {
+  const ApiLimits& limits = options.limits;
   if (auto error = parse_model(body, model)) return error;
   if (auto error = check_response_format(body)) return error;
   if (auto error = parse_choices(body, limits, params)) return error;
-  if (auto error = parse_sampling(body, model, params.sampling)) return error;
+  if (auto error = parse_sampling(body, model, options, params.sampling)) return error;
   if (auto error = parse_stop_rules(body, model, limits, params.stop)) return error;
   if (auto error = parse_stream_options(body, params)) return error;
   params.max_tokens = read_integer(body, "max_completion_tokens");

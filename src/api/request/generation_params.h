@@ -33,7 +33,7 @@ struct GenerationParams {
 
 // Reads what chat and completions have in common, the model name included.
 MaybeError parse_generation_params(const boost::json::object& body, const ServedModel& model,
-                                   const ApiLimits& limits, GenerationParams& params);
+                                   const ApiOptions& options, GenerationParams& params);
 
 // Checks the prompt against the window and sets stop.max_tokens of every choice.
 MaybeError set_max_tokens(const ServedModel& model, int64_t num_prompt_tokens,

@@ -26,18 +26,7 @@ void send_html(const http::Call& call, std::string html) {
 
 }  // namespace
 
-void add_page_endpoints(http::Router& router, ApiContext& context) {
-  const http::RouteHandler& page = context.options().page;
-  if (page) {
-    for (const char* path : {"/", "/assets/{path*}", "/favicon.ico"}) router.add("GET", path, page);
-  } else {
-    router.add("GET", "/", [](const http::Call& call) {
-      send_html(call,
-                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Sparrow"
-                "</title></head>\n<body><p>The server is running. This build has no chat page; the "
-                "API is described at <a href=\"/docs\">/docs</a>.</p></body></html>\n");
-    });
-  }
+void add_docs_endpoint(http::Router& router) {
   std::vector<std::string> routes = router.routes();
   routes.push_back("GET /docs");
   router.add("GET", "/docs",
