@@ -115,6 +115,10 @@ const std::string& OptionValues::text(std::string_view name) const {
 const std::vector<std::string>& OptionValues::list(std::string_view name) const {
   return value(name).texts;
 }
+bool OptionValues::has(std::string_view name) const {
+  return std::any_of(values_.begin(), values_.end(),
+                     [&](const Value& one) { return name == one.spec->name; });
+}
 bool OptionValues::given(std::string_view name) const { return value(name).given; }
 
 // One pass over the arguments; the table says how many values a flag takes.

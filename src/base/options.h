@@ -55,6 +55,8 @@ class OptionValues {
   double number(std::string_view name) const;
   const std::string& text(std::string_view name) const;
   const std::vector<std::string>& list(std::string_view name) const;
+  // The table has an option of this name.
+  bool has(std::string_view name) const;
   // Given on the command line or in the environment, not by default.
   bool given(std::string_view name) const;
   const std::vector<std::string>& positional() const { return positional_; }

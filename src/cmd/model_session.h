@@ -1,0 +1,46 @@
+#pragma once
+// ModelSession: a model found, read, packed and ready to run, as serve, run and bench share it. The
+// lines people wait for are logged on the way. Move-only; owns everything.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/options.h"
+#include "base/status.h"
+#include "model/cpu_executor.h"
+#include "model/model_files.h"
+#include "model/model_locator.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+
+namespace sparrow {
+
+struct ModelSession {
+  ModelLocation location;
+  ModelConfig config;
+  std::string format_name;  // "GGUF Q8_0"
+  GenerationDefaults generation;
+  std::shared_ptr<const Tokenizer> tokenizer;         // null: the model has none
+  std::shared_ptr<const ChatTemplate> chat_template;  // null: completions only
+  std::unique_ptr<CpuExecutor> executor;
+};
+
+struct SessionNeeds {
+  bool tokenizer = true;
+  // Replace the options' choice when above zero (bench needs exact sizes).
+  int num_slots = 0;
+  int num_blocks = 0;
+  int max_context = 0;
+  int max_batch_tokens = 0;
+};
+
+// From the shared options (model_options.h); the model is `positional` if that is not empty. Errors
+// are one line naming the option or the file.
+Result<ModelSession> open_session(const OptionValues& values, const std::string& positional,
+                                  const SessionNeeds& needs);
+
+// "GiB" with two digits, as the log prints sizes.
+std::string gib(int64_t bytes);
+
+}  // namespace sparrow

@@ -1,0 +1,46 @@
+#include "cmd/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace sparrow {
+namespace {
+
+constexpr int kBarWidth = 30;
+
+}  // namespace
+
+Progress::Progress(std::string what)
+    : what_(std::move(what)), is_terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+void Progress::show(double share, const std::string& text) {
+  const TimePoint now = clock_.now();
+  const Duration interval =
+      is_terminal_ ? Duration(std::chrono::milliseconds(100)) : Duration(std::chrono::seconds(5));
+  if (last_ != TimePoint{} && now - last_ < interval) return;
+  if (last_ == TimePoint{} && !is_terminal_) {
+    last_ = now;  // short work stays silent in a log
+    return;
+  }
+  last_ = now;
+  std::string line = what_;
+  if (share >= 0) {
+    const int filled = static_cast<int>(std::clamp(share, 0.0, 1.0) * kBarWidth);
+    line += fmt::format(" [{}{}] {:3.0f} %", std::string(static_cast<size_t>(filled), '#'),
+                        std::string(static_cast<size_t>(kBarWidth - filled), '.'), share * 100);
+  }
+  line += "  " + text;
+  std::fputs(is_terminal_ ? fmt::format("\r{}\x1b[K", line).c_str() : (line + "\n").c_str(),
+             stderr);
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void Progress::clear() {
+  if (is_terminal_ && drawn_) std::fputs("\r\x1b[K", stderr);
+}
+
+}  // namespace sparrow

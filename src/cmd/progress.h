@@ -1,0 +1,26 @@
+#pragma once
+// Progress of long work on stderr: a bar on a terminal, one line every few seconds otherwise.
+
+#include <string>
+
+#include "base/clock.h"
+
+namespace sparrow {
+
+class Progress {
+ public:
+  explicit Progress(std::string what);
+  // `share` in [0, 1]; a negative share prints the text alone.
+  void show(double share, const std::string& text);
+  // Removes the bar.
+  void clear();
+
+ private:
+  const std::string what_;
+  const bool is_terminal_;
+  RealClock clock_;
+  TimePoint last_{};
+  bool drawn_ = false;
+};
+
+}  // namespace sparrow
