@@ -35,7 +35,10 @@ void print_usage(std::FILE* out) {
 // docs/options.md is this text; a test compares them.
 void print_markdown() {
   std::string out = "# Options\n\nMade by `sparrow help --markdown`; do not edit.\n";
-  for (const Command& command : kCommands) out += "\n" + options_markdown(command.spec());
+  for (const Command& command : kCommands) {
+    out += '\n';
+    out += options_markdown(command.spec());
+  }
   std::fputs(out.c_str(), stdout);
 }
 
@@ -54,7 +57,7 @@ int run_command(const Command& command, const std::vector<std::string>& argument
 }
 
 int run_program(const std::vector<std::string>& arguments) {
-  const std::string name = arguments.empty() ? "" : arguments[0];
+  const std::string name = arguments.empty() ? std::string() : arguments.front();
   if (name == "--version" || name == "version") {
     std::printf("sparrow %s\n", kVersion);
     return 0;
