@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 
 namespace sparrow {
 namespace {
+
+constexpr size_t kFirstRead = 4096;
 
 Status errno_status(const std::string& path, const char* what) {
   const int error = errno;
@@ -34,16 +37,27 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
     return resource_exhausted(
         fmt::format("{}: {} bytes are more than the limit of {}", path, size, max_bytes));
   }
-  std::string content(size, '\0');
+  // The size is a hint: files under /proc and /sys report 0 and still have content.
+  std::string content;
   size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(file, content.data() + done, size - done);
+  while (done <= max_bytes) {
+    content.resize(std::min(max_bytes + 1, std::max({size + 1, done * 2, kFirstRead})));
+    const ssize_t got = ::read(file, content.data() + done, content.size() - done);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
+    if (got < 0) {
+      const Status failure = errno_status(path, "cannot read");
+      ::close(file);
+      return failure;
+    }
+    if (got == 0) break;
     done += static_cast<size_t>(got);
   }
   ::close(file);
-  if (done != size) return data_loss(fmt::format("{}: read {} of {} bytes", path, done, size));
+  if (done > max_bytes) {
+    return resource_exhausted(fmt::format("{}: more than the limit of {} bytes", path, max_bytes));
+  }
+  if (done < size) return data_loss(fmt::format("{}: read {} of {} bytes", path, done, size));
+  content.resize(done);
   return content;
 }
 

@@ -96,8 +96,8 @@ void log_plan(const ModelSession& session, double seconds) {
   log_info(
       "Memory plan: weights {}, KV cache {} ({} blocks of 16 tokens), workspace {}, of {} "
       "available",
-      gib(plan.weights_bytes), gib(plan.kv_bytes), plan.num_blocks, gib(plan.workspace_bytes),
-      gib(plan.available_bytes));
+      size_text(plan.weights_bytes), size_text(plan.kv_bytes), plan.num_blocks,
+      size_text(plan.workspace_bytes), size_text(plan.available_bytes));
   log_info("Maximum sequence: {} tokens; {:.1f} sequences of that length fit at once",
            plan.max_context, plan.full_sequences());
 }
@@ -118,8 +118,10 @@ void log_origin(const ModelLocation& location) {
 
 }  // namespace
 
-std::string gib(int64_t bytes) {
-  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / 1073741824.0);
+std::string size_text(int64_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  if (size >= 1e9) return fmt::format("{:.2f} GB", size * 1e-9);
+  return fmt::format("{:.1f} MB", size * 1e-6);
 }
 
 Result<ModelSession> open_session(const OptionValues& values, const std::string& positional,

@@ -40,7 +40,7 @@ struct SessionNeeds {
 Result<ModelSession> open_session(const OptionValues& values, const std::string& positional,
                                   const SessionNeeds& needs);
 
-// "GiB" with two digits, as the log prints sizes.
-std::string gib(int64_t bytes);
+// "1.89 GB", "12.5 MB": as the log prints sizes.
+std::string size_text(int64_t bytes);
 
 }  // namespace sparrow
