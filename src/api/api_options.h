@@ -53,6 +53,7 @@ struct ApiOptions {
 
 struct ModelInfo {
   std::vector<std::string> served_names;  // --served-model-name; the first is used in replies
+  std::vector<std::string> aliases;       // also answered to, not listed
   std::string path;                       // as given; also answers to its last part
   std::string hub_id;                     // "" = unknown
   ModelConfig config;

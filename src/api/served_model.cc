@@ -35,6 +35,7 @@ ServedModel::ServedModel(ModelInfo info, SystemRole system_role)
     info_.served_names.push_back(root_.empty() ? "default" : root_);
   }
   for (const std::string& name : info_.served_names) lower_names_.push_back(lower(name));
+  for (const std::string& name : info_.aliases) lower_names_.push_back(lower(name));
   for (const std::string& name : {info_.path, root_, info_.hub_id, last_part(info_.hub_id)}) {
     if (!name.empty()) lower_names_.push_back(lower(name));
   }

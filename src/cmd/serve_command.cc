@@ -135,10 +135,10 @@ api::ModelInfo model_info(const OptionValues& values, const ModelSession& sessio
     info.served_names = {is_path && session.location.origin == ModelOrigin::kGiven ? names[1]
                                                                                    : names.front()};
   }
-  info.served_names.insert(info.served_names.end(), names.begin(), names.end());
+  info.aliases = names;
   const bool is_ours = session.location.origin == ModelOrigin::kStarter ||
                        session.location.origin == ModelOrigin::kBundled;
-  if (is_ours) info.served_names.push_back("sparrow");
+  if (is_ours) info.aliases.push_back("sparrow");
   info.path = session.location.path;
   info.config = session.config;
   info.tokenizer = session.tokenizer;
