@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/float_bits.h"
+#include "tensor/half.h"
 
 namespace sparrow {
 namespace {

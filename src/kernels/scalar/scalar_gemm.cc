@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/float_bits.h"
 #include "kernels/scalar/scalar_kernels.h"
+#include "tensor/half.h"
 
 namespace sparrow::scalar {
 namespace {

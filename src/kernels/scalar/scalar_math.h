@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "kernels/exp_constants.h"
-#include "kernels/float_bits.h"
+#include "tensor/half.h"
 
 namespace sparrow::scalar {
 

@@ -1,0 +1,24 @@
+// The fast kernels built for wide. Only intrinsics and plain headers may be included here: an
+// inline function of the standard library would be emitted with instructions other CPUs lack.
+
+#include <immintrin.h>
+
+#include "kernels/exp_constants.h"
+#include "kernels/kernels.h"
+#include "tensor/half.h"
+
+namespace sparrow {
+namespace {
+
+#include "kernels/wide/simd_wide.inc"
+// Needs the vector layer.
+#include "kernels/fast/fast_kernels.inc"
+
+constexpr Kernels kTable = make_table("wide");
+
+}  // namespace
+
+const Kernels* wide_kernels();
+const Kernels* wide_kernels() { return &kTable; }
+
+}  // namespace sparrow
