@@ -14,7 +14,6 @@
 #include "cmd/version.h"
 #include "engine/engine_thread.h"
 #include "http/http_server.h"
-#include "http/static_assets.h"
 
 namespace sparrow {
 namespace {
@@ -90,13 +89,6 @@ api::ApiOptions api_options(const OptionValues& values) {
   options.default_max_tokens = static_cast<int>(values.integer("default-max-tokens"));
   options.max_concurrent_requests = static_cast<int>(values.integer("limit-concurrency"));
   options.limits.max_n = static_cast<int>(values.integer("max-n"));
-  options.page = [](const http::Call& call) {
-    if (auto response = http::static_response(*call.request)) {
-      call.responder->send(std::move(*response));
-    } else {
-      call.responder->send(api::ApiServer::protocol_error(404, "no such page"));
-    }
-  };
   return options;
 }
 
@@ -112,6 +104,7 @@ http::ServerOptions server_options(const OptionValues& values) {
   options.keep_alive_timeout =
       std::chrono::milliseconds(values.integer("timeout-keep-alive") * 1000);
   options.cors.allowed_origins = values.list("cors");
+  options.allowed_hosts = values.list("allowed-hosts");
   return options;
 }
 
