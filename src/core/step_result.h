@@ -33,7 +33,7 @@ struct StepResult {
   std::vector<SpanResult> spans;
   std::vector<SampledToken> tokens;
   std::vector<TokenLogprob> top_logprobs;
-  bool failed = false;  // the executor could not finish the step; no token is valid
+  bool failed = false;     // the executor could not finish the step; no token is valid
   int64_t elapsed_ns = 0;  // from begin() to this result: measured, or simulated by a fake
 
   void clear() {
