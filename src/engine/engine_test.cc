@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <climits>
+
 #include "base/clock.h"
 #include "engine/engine_thread.h"
 #include "engine/test_support.h"
@@ -9,10 +11,29 @@
 namespace sparrow {
 namespace {
 
+// Allows one letter at each position: a, b, c …; free after the tenth.
+class CountingMasker final : public TokenMasker {
+ public:
+  bool fill(std::span<uint32_t> mask) override {
+    if (num_accepted >= 10) return false;
+    const auto id = static_cast<size_t>('a' + num_accepted);
+    mask[id / 32] |= 1u << (id % 32);
+    return true;
+  }
+  bool accept(TokenId token) override {
+    ++num_accepted;
+    return num_accepted > 10 || token == 'a' + num_accepted - 1;
+  }
+  void roll_back(int num_tokens) override { num_accepted -= num_tokens; }
+
+  int num_accepted = 0;
+};
+
 class EngineTest : public ::testing::Test {
  protected:
   void make(FakeExecutorOptions fake = {}, EngineOptions options = {}) {
     fake.limits.vocab_size = kTestVocab;
+    engine_.reset();
     executor_ = std::make_unique<FakeExecutor>(fake);
     engine_ = std::make_unique<Engine>(*executor_, *tokenizer_, options, &metrics_);
   }
@@ -228,6 +249,108 @@ TEST_F(EngineTest, FailedStep_EndsItsSequencesOnly) {
   run();
   EXPECT_EQ(sink_.at(2).finishes.back(), FinishReason::kMaxTokens);
   EXPECT_FALSE(engine_->snapshot().failed);
+}
+
+TEST_F(EngineTest, RepeatedFailure_EndsEverythingAndRefusesTheRest) {
+  FakeExecutorOptions fake = letters();
+  fake.fails = [](uint64_t step) { return step >= 3; };
+  EngineOptions options;
+  options.max_num_seqs = 1;
+  make(fake, options);
+  for (uint64_t id = 1; id <= 9; ++id) submit(test_request(id, prompt_of(id, 4), 30));
+  run();
+  for (uint64_t id = 1; id <= 9; ++id) {
+    EXPECT_EQ(sink_.at(id).finishes, std::vector<FinishReason>{FinishReason::kError});
+  }
+  EXPECT_TRUE(engine_->snapshot().failed);
+  EXPECT_EQ(engine_->submit(test_request(10, prompt_of(1, 4), 5), &sink_).code(),
+            StatusCode::kUnavailable);
+}
+
+TEST_F(EngineTest, Submit_RefusesBrokenFieldsByName) {
+  make(letters());
+  const auto expect_refusal = [&](const std::string& words, auto&& change) {
+    Request request = test_request(1, prompt_of(1, 4), 5);
+    change(request);
+    const Status status = engine_->submit(std::move(request), &sink_);
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find(words), std::string::npos) << status.message();
+  };
+  expect_refusal("token id 259", [](Request& r) { r.prompt[2] = kTestVocab; });
+  expect_refusal("token id -1", [](Request& r) { r.prompt[2] = -1; });
+  expect_refusal("n is 0", [](Request& r) { r.num_choices = 0; });
+  expect_refusal("1..128", [](Request& r) { r.num_choices = INT_MAX; });
+  expect_refusal("max_tokens is 0", [](Request& r) { r.stop.max_tokens = 0; });
+  expect_refusal("min_tokens is 6", [](Request& r) { r.stop.min_tokens = 6; });
+  expect_refusal("65 strings", [](Request& r) { r.stop.strings.resize(65); });
+  expect_refusal("20000 bytes", [](Request& r) { r.stop.strings = {std::string(20'000, 'x')}; });
+  expect_refusal("temperature", [](Request& r) { r.sampling.temperature = -1; });
+  expect_refusal("n > 1", [](Request& r) {
+    r.masker = std::make_shared<CountingMasker>();
+    r.num_choices = 2;
+  });
+}
+
+TEST_F(EngineTest, LiveId_IsRefusedAndFreeAgainAtTheEnd) {
+  make(letters());
+  submit(test_request(1, prompt_of(1, 4), 5));
+  EXPECT_EQ(engine_->submit(test_request(1, prompt_of(1, 4), 5), &sink_).code(),
+            StatusCode::kInvalidArgument);
+  run();
+  CollectingSink second;
+  EXPECT_TRUE(engine_->submit(test_request(1, prompt_of(1, 4), 5), &second).ok());
+  run();
+  EXPECT_EQ(second.at(1).tokens, sink_.at(1).tokens);
+}
+
+TEST_F(EngineTest, Masker_DecidesEveryTokenAndSurvivesPreemption) {
+  FakeExecutorOptions fake = letters();
+  fake.limits.num_blocks = 14;
+  make(fake);
+  submit(test_request(1, prompt_of(1, 6), 26));
+  Request constrained = test_request(2, prompt_of(2, 6), 26);
+  auto masker = std::make_shared<CountingMasker>();
+  constrained.masker = masker;
+  submit(std::move(constrained));
+  submit(test_request(3, prompt_of(3, 6), 26));
+  run();
+  EXPECT_GT(
+      metrics_
+          .counter("vllm:num_preemptions_total", "", {{"engine", "0"}, {"model_name", "sparrow"}})
+          .value(),
+      0u);
+  EXPECT_EQ(sink_.at(2).answer.substr(0, 10), "abcdefghij");
+  EXPECT_EQ(sink_.at(2).tokens.size(), 26u);
+  EXPECT_EQ(masker->num_accepted, 26);
+  EXPECT_EQ(sink_.at(1).tokens, executor_->expected_tokens(prompt_of(1, 6), 26));
+  EXPECT_EQ(sink_.at(3).tokens, executor_->expected_tokens(prompt_of(3, 6), 26));
+}
+
+TEST_F(EngineTest, SinkThatDiedAfterItsRequest_IsNotRemembered) {
+  make(letters());
+  submit(test_request(1, prompt_of(1, 4), 40));
+  for (uint64_t id = 2; id < 30; ++id) {
+    auto sink = std::make_unique<CollectingSink>();
+    ASSERT_TRUE(engine_->submit(test_request(id, prompt_of(id, 4), 1), sink.get()).ok());
+    engine_->step(clock_.now());
+    EXPECT_EQ(sink->at(id).finishes.size(), 1u);
+  }
+  run();
+  EXPECT_EQ(sink_.at(1).tokens.size(), 40u);
+}
+
+TEST_F(EngineTest, SecondEngineOnTheSameRegistry_GoesOnCounting) {
+  for (int round = 1; round <= 2; ++round) {
+    FakeExecutorOptions fake = letters();
+    fake.limits.num_blocks = 12;
+    make(fake);
+    sink_.transcripts.clear();
+    for (uint64_t id = 1; id <= 3; ++id) submit(test_request(id, prompt_of(id, 8), 24));
+    run();
+    const MetricLabels labels = {{"engine", "0"}, {"model_name", "sparrow"}};
+    EXPECT_EQ(metrics_.counter("vllm:generation_tokens_total", "", labels).value(), 72u * round);
+    EXPECT_LT(metrics_.counter("vllm:num_preemptions_total", "", labels).value(), 20u);
+  }
 }
 
 TEST_F(EngineTest, NotFiniteRow_EndsThatSequenceOnly) {

@@ -32,6 +32,21 @@ TEST(StopMatcher, FirstMatchWins) {
   expect_all_splits({"aab"}, false, "aaab", "a", true);
 }
 
+TEST(StopMatcher, CompleteFirst_WinsHoweverTheTextIsCut) {
+  expect_all_splits({"abcd", "bc"}, false, "xabcd", "xa", true);
+  expect_all_splits({"c", "abc"}, false, "xabc", "x", true);
+}
+
+// A comparison at every position would take 10^9 steps here.
+TEST(StopMatcher, LongRepetitiveStop_CostsOneStepPerByte) {
+  const std::vector<std::string> stops = {std::string(16'000, 'a') + "b"};
+  StopMatcher matcher(stops, false);
+  std::string out;
+  for (int i = 0; i < 200'000; ++i) ASSERT_FALSE(matcher.push("a", out));
+  EXPECT_EQ(out.size(), 184'000u) << "as much as the string is long stays held";
+  EXPECT_TRUE(matcher.push("b", out));
+}
+
 TEST(StopMatcher, NoMatch_GivesEverything) {
   expect_all_splits({"END", "ENOUGH"}, false, "EN ENO ENOUG", "EN ENO ENOUG", false);
   expect_all_splits({}, false, "text", "text", false);

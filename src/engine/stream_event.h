@@ -44,7 +44,8 @@ struct StreamEvent {
 };
 
 // Receives all events of a step at once: one wake-up per step and sink. Called on the engine
-// thread; must not block. Sinks outlive the requests that name them.
+// thread; must not block. A sink lives until the publish() with the last finishing event of its
+// requests has returned; after that it is never called again.
 class EventSink {
  public:
   virtual ~EventSink() = default;

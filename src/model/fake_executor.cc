@@ -223,6 +223,7 @@ void FakeExecutor::sample(Ticket ticket, const TokenMasks& masks) {
     result_.spans.push_back({begin, end - begin});
     if (end > begin && options_.not_finite && options_.not_finite(ticket, i)) {
       result_.tokens.back().not_finite = true;
+      result_.tokens.back().id = kPendingToken;  // meaningless: whoever uses it is found out
     }
   }
 }

@@ -23,11 +23,9 @@ constexpr int kMaxTokens = 60;
 class Client final : public EventSink {
  public:
   void publish(std::vector<StreamEvent>&& events) override {
-    {
-      std::lock_guard lock(mutex_);
-      transcripts_.publish(std::move(events));
-    }
-    arrived_.notify_all();
+    std::lock_guard lock(mutex_);
+    transcripts_.publish(std::move(events));
+    arrived_.notify_all();  // under the lock: with the last event the client may be gone at once
   }
   // A copy once `enough` says so.
   template <typename Enough>
