@@ -105,6 +105,7 @@ function(sparrow_bench folder file)
   set(target ${flat}_${stem})
   add_executable(${target} EXCLUDE_FROM_ALL ${file} ${ARG_SRCS})
   sparrow_common(${target})
+  target_compile_options(${target} PRIVATE -Wno-sign-conversion -Wno-conversion)
   list(TRANSFORM ARG_DEPS PREPEND sparrow_)
   target_link_libraries(${target} PRIVATE ${ARG_DEPS} sparrow_${flat} ${ARG_LIBS}
                         benchmark::benchmark fmt::fmt-header-only)

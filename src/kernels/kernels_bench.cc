@@ -1,0 +1,166 @@
+// Speed of products and attention with all threads of the machine (SPARROW_FORCE_ISA is not read:
+// the best table runs). Decode shapes show GB/s beside the read probe; the matrices of one run are
+// larger than the last-level cache, so weights come from memory. Prompt shapes show GOPS (one
+// multiply-add is two operations) beside the int8 peak.
+
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "base/compute_pool.h"
+#include "kernels/cpu_features.h"
+#include "kernels/packed_matrix.h"
+#include "tensor/half.h"
+
+namespace sparrow {
+namespace {
+
+ComputePool& pool() {
+  static ComputePool instance(0);
+  return instance;
+}
+
+const Kernels& best_kernels() { return *runnable_kernels().back(); }
+
+PackedMatrix random_matrix(TensorType type, int64_t rows, int64_t cols) {
+  PackedMatrix matrix = *PackedMatrix::allocate(weight_format_for(type), rows, cols);
+  // The same 256 random rows again and again: making them must not take longer than the run.
+  constexpr int64_t kRows = 256;
+  std::vector<std::byte> bytes(tensor_row_bytes(type, cols) * kRows);
+  std::mt19937 random(1);
+  const auto step = static_cast<size_t>(tensor_type_info(type).block_bytes);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(random() & 0x3f);
+  if (step > 4) {
+    const uint16_t scale = f16_from_float(0.01f);
+    for (size_t i = 0; i < bytes.size(); i += step) std::memcpy(bytes.data() + i, &scale, 2);
+  }
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t count = std::min(kRows, rows - row);
+    const std::span<const std::byte> part(bytes.data(), tensor_row_bytes(type, cols) * count);
+    CHECK(matrix.pack_rows(row, count, type, part).ok());
+  }
+  return matrix;
+}
+
+struct Inputs {
+  std::vector<float> plain, scales;
+  std::vector<int8_t> quantized;
+  std::vector<int32_t> sums;
+  ActivationsView view;
+
+  Inputs(int64_t tokens, int64_t cols)
+      : plain(tokens * cols), scales(tokens), quantized(tokens * cols), sums(tokens * cols / 32) {
+    std::mt19937 random(2);
+    std::normal_distribution<float> normal;
+    for (float& x : plain) x = normal(random);
+    best_kernels().quantize(QuantizeArgs{plain.data(), cols, tokens, cols, quantized.data(), cols,
+                                         scales.data(), sums.data(), cols / 32});
+    view = {tokens, plain.data(),  cols,        quantized.data(),
+            cols,   scales.data(), sums.data(), cols / 32};
+  }
+};
+
+void run_product(const PackedMatrix& matrix, const Inputs& inputs, std::vector<float>& out) {
+  pool().parallel_for(matrix.num_strips(), [&](int64_t strip, int) {
+    GemmArgs args;
+    args.weights = matrix.view();
+    args.inputs = inputs.view;
+    args.strip_begin = strip;
+    args.strip_end = strip + 1;
+    args.out = out.data();
+    args.out_stride = matrix.rows();
+    best_kernels().gemm(args);
+  });
+}
+
+// type, rows, cols, tokens, copies of the matrix used in turn
+void gemm(benchmark::State& state) {
+  const auto type = static_cast<TensorType>(state.range(0));
+  const int64_t rows = state.range(1), cols = state.range(2), tokens = state.range(3);
+  std::vector<PackedMatrix> matrices;
+  for (int64_t i = 0; i < state.range(4); ++i) matrices.push_back(random_matrix(type, rows, cols));
+  const Inputs inputs(tokens, cols);
+  std::vector<float> out(static_cast<size_t>(tokens * rows));
+  size_t next = 0;
+  for (auto _ : state) {
+    run_product(matrices[next], inputs, out);
+    next = (next + 1) % matrices.size();
+  }
+  const auto runs = static_cast<double>(state.iterations());
+  state.SetLabel(std::string(best_kernels().name) + " " + tensor_type_info(type).name);
+  state.counters["GB/s"] = benchmark::Counter(static_cast<double>(matrices[0].bytes()) * runs / 1e9,
+                                              benchmark::Counter::kIsRate);
+  state.counters["GOPS"] = benchmark::Counter(
+      2e-9 * static_cast<double>(rows * cols * tokens) * runs, benchmark::Counter::kIsRate);
+}
+
+void decode_shapes(benchmark::internal::Benchmark* bench) {
+  for (const TensorType type :
+       {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kBF16, TensorType::kF32}) {
+    const auto id = static_cast<int64_t>(type);
+    bench->Args({id, 1536, 1536, 1, 64});
+    bench->Args({id, 8960, 1536, 1, 12});
+    bench->Args({id, 1536, 8960, 1, 12});
+    bench->Args({id, 151936, 1536, 1, 1});
+    for (const int64_t tokens : {2, 4, 8, 64}) bench->Args({id, 8960, 1536, tokens, 12});
+  }
+}
+BENCHMARK(gemm)->Apply(decode_shapes)->UseRealTime()->MinTime(0.2)->Unit(benchmark::kMicrosecond);
+
+void read_probe(benchmark::State& state) {
+  std::vector<uint8_t> bytes(size_t{1} << 30, 1);
+  const size_t share = bytes.size() / static_cast<size_t>(pool().num_threads());
+  for (auto _ : state) {
+    pool().run([&](int worker) {
+      benchmark::DoNotOptimize(best_kernels().read_bytes(bytes.data() + worker * share, share));
+    });
+  }
+  state.counters["GB/s"] = benchmark::Counter(
+      static_cast<double>(bytes.size()) * 1e-9 * static_cast<double>(state.iterations()),
+      benchmark::Counter::kIsRate);
+}
+BENCHMARK(read_probe)->UseRealTime()->MinTime(0.5)->Unit(benchmark::kMillisecond);
+
+void int8_peak(benchmark::State& state) {
+  uint64_t operations = 0;
+  for (auto _ : state) {
+    std::atomic<uint64_t> sum{0};
+    pool().run([&](int) { sum += best_kernels().dot_peak(1'000'000); });
+    operations += sum;
+  }
+  state.counters["GOPS"] =
+      benchmark::Counter(1e-9 * static_cast<double>(operations), benchmark::Counter::kIsRate);
+}
+BENCHMARK(int8_peak)->UseRealTime()->MinTime(0.2)->Unit(benchmark::kMillisecond);
+
+// One thread: six heads of 128 over one full chunk of bf16 K and V; argument: chunks in the cache.
+void attention(benchmark::State& state) {
+  const int64_t stride = kv_head_block_bytes(128, KvType::kBF16);
+  const int64_t num_blocks = state.range(0) * 16;
+  std::vector<uint8_t> cache(static_cast<size_t>(stride * num_blocks), 0x3c);
+  std::vector<float> q(6 * 128, 0.01f), partials(6 * attention_partial_floats(128));
+  std::vector<int32_t> ids(static_cast<size_t>(num_blocks));
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+  AttentionArgs args{
+      q.data(), 128,        6,   128,           0.088f,          cache.data(),
+      stride,   ids.data(), 256, KvType::kBF16, partials.data(), attention_partial_floats(128)};
+  size_t chunk = 0;
+  for (auto _ : state) {
+    args.block_ids = ids.data() + chunk * 16;
+    best_kernels().attention_chunk(args);
+    chunk = (chunk + 1) % static_cast<size_t>(state.range(0));
+  }
+  const auto runs = static_cast<double>(state.iterations());
+  state.counters["GFLOPS"] =
+      benchmark::Counter(4e-9 * 6 * 128 * 256 * runs, benchmark::Counter::kIsRate);
+  state.counters["GB/s"] =
+      benchmark::Counter(16e-9 * static_cast<double>(stride) * runs, benchmark::Counter::kIsRate);
+}
+BENCHMARK(attention)->Arg(1)->Arg(2048)->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+}  // namespace sparrow
+
+BENCHMARK_MAIN();
