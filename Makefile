@@ -8,7 +8,7 @@
 #   make build    the release binary, build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test configure build serve test check bench lint format clean
+.PHONY: help setup setup-test configure-test build serve test check bench lint format clean
 BUILD := build/release
 JOBS ?= $(shell nproc)
 ARGS ?=
@@ -32,8 +32,8 @@ serve: build
 	@exec $(BUILD)/sparrow serve $(ARGS)
 
 configure-test: setup-test
+	@mkdir -p build
 	@cmake --preset release -DSPARROW_BUILD_TESTS=ON > $(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
-.PHONY: configure-test
 
 test: configure-test
 	@cmake --build $(BUILD) -j $(JOBS)

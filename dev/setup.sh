@@ -109,7 +109,7 @@ if [ "$mode" = test ]; then
   if ! cmp -s "$requirements" "$stamp"; then
     say "creating .venv with pip: $(grep -v '^#' "$requirements" | tr '\n' ' ')"
     python3 -m venv .venv
-    .venv/bin/pip install -q --disable-pip-version-check -r "$requirements"
+    .venv/bin/pip install -qq --disable-pip-version-check -r "$requirements"
     cp "$requirements" "$stamp"
   fi
   if command -v npm >/dev/null; then
