@@ -52,13 +52,15 @@ class CpuExecutorGolden : public testing::TestWithParam<std::string> {};
 // fp32 chains of up to a few hundred products: about sqrt(n) * 6e-8 each, some 1e-6 over the
 // layers; the requirement is 1e-5. bf16 K and V are 2^-9 off relative, some 2e-3 in the logits;
 // the requirement is 1e-2.
-// All instruction sets return the same bits, so the long sequence runs on the fastest alone.
+// All instruction sets return the same bits, so long sequences run on the fastest alone,
+// but for one model.
 TEST_P(CpuExecutorGolden, GoldenModel_LogitsAgreeOnEveryIsa) {
   const Result<GoldenFile> golden = read_golden_file(GetParam());
   ASSERT_TRUE(golden.ok()) << golden.message();
-  std::vector<const Kernels*> tables = runnable_kernels();
+  const int max_slow_tokens = GetParam() == golden_names().front() ? 300 : 17;
   for (const GoldenCase& one : golden->cases) {
-    if (one.num_tokens > 1000) tables = {tables.back()};
+    std::vector<const Kernels*> tables = runnable_kernels();
+    if (one.num_tokens > max_slow_tokens) tables = {tables.back()};
     const bool exact = one.weights == TensorType::kF32;
     GeneratedWeights weights(golden->config, golden->seed, one.weights);
     std::vector<float> first;

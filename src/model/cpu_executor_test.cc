@@ -137,8 +137,10 @@ TEST_P(CpuExecutorContract, InABatch_SameBitsAsAlone) {
 std::vector<std::tuple<std::string, TensorType>> contract_cases() {
   std::vector<std::tuple<std::string, TensorType>> cases;
   for (const Kernels* kernels : runnable_kernels()) {
+    const bool oracle = std::string_view(kernels->name) == "scalar";  // slow: fewer types
     for (const TensorType type :
          {TensorType::kF32, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4_0}) {
+      if (oracle && (type == TensorType::kF32 || type == TensorType::kQ4_0)) continue;
       cases.emplace_back(kernels->name, type);
     }
   }
