@@ -182,6 +182,10 @@ TEST(ApiServer, FailedEngine_IsNeitherHealthyNorAlive) {
   fixture.engine->state.failed = true;
   EXPECT_EQ(fixture.call("GET", "/health")->status, 503);
   EXPECT_EQ(fixture.call("GET", "/livez")->status, 503);
+  fixture.engine->refusal = unavailable("the engine has failed");
+  const auto reply = fixture.post("/v1/chat/completions", kChat);
+  EXPECT_EQ(reply->status, 500);
+  EXPECT_EQ(reply->error_code(), "internal_error");
 }
 
 TEST(ApiServer, ApiKeys_GuardAllButHealth) {

@@ -33,7 +33,9 @@ bool Generation::submit(EventSink* sink) {
   for (Request& request : requests_) {
     const Status status = engine_.submit(std::move(request), sink);
     if (status.ok()) continue;
-    fail(error_from_status(status, retry_after_ms(engine_.snapshot())));
+    const EngineSnapshot snapshot = engine_.snapshot();
+    fail(snapshot.failed ? internal_failure()
+                         : error_from_status(status, retry_after_ms(snapshot)));
     return false;
   }
   requests_.clear();
