@@ -1,9 +1,7 @@
 #include "kernels/packed_matrix.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
-#include <cstdlib>
 #include <cstring>
 
 #include "tensor/half.h"
@@ -11,7 +9,6 @@
 namespace sparrow {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int64_t kScaleBytes = kStripRows * 2;
 constexpr int64_t kQ8GroupBytes = kScaleBytes + kStripRows * kGroupSize;
 constexpr int64_t kQ4GroupBytes = kScaleBytes + kStripRows * kGroupSize / 2;
@@ -117,8 +114,6 @@ WeightFormat weight_format_for(TensorType type) {
   return WeightFormat::kF32;
 }
 
-void PackedMatrix::FreeBytes::operator()(uint8_t* data) const { std::free(data); }
-
 Result<PackedMatrix> PackedMatrix::allocate(WeightFormat format, int64_t rows, int64_t cols) {
   constexpr int64_t kLimit = int64_t{1} << 31;
   if (rows < 1 || cols < 1 || rows > kLimit || cols > kLimit ||
@@ -131,19 +126,10 @@ Result<PackedMatrix> PackedMatrix::allocate(WeightFormat format, int64_t rows, i
   }
   PackedMatrix matrix;
   matrix.view_ = {nullptr, strip_bytes_of(format, cols), rows, cols, format};
-  const size_t wanted = static_cast<size_t>(matrix.bytes());
-  const size_t alignment = wanted >= kHugePage ? kHugePage : 64;
-  const size_t size = (wanted + alignment - 1) / alignment * alignment;
-  auto* data = static_cast<uint8_t*>(std::aligned_alloc(alignment, size));
-  if (data == nullptr) {
-    return resource_exhausted(fmt::format("no memory for a {} matrix of {} x {} ({} bytes)",
-                                          weight_format_name(format), rows, cols, size));
-  }
-  // A hint: without huge pages everything works, with more TLB misses.
-  if (alignment == kHugePage) (void)madvise(data, size, MADV_HUGEPAGE);
-  std::memset(data, 0, size);
-  matrix.data_.reset(data);
-  matrix.view_.data = data;
+  // Fresh pages are zero and get touched by the thread that packs them.
+  ASSIGN_OR_RETURN(matrix.data_, AlignedBuffer::try_allocate(static_cast<size_t>(matrix.bytes()),
+                                                             "a weight matrix"));
+  matrix.view_.data = matrix.data_.as<uint8_t>();
   return matrix;
 }
 
@@ -164,7 +150,7 @@ Status PackedMatrix::pack_rows(int64_t row_begin, int64_t num_rows, TensorType t
   const auto* source = reinterpret_cast<const uint8_t*>(bytes.data());
   for (int64_t index = 0; index < num_rows; ++index, source += row_bytes) {
     const int64_t row = row_begin + index;
-    uint8_t* strip = data_.get() + row / kStripRows * view_.strip_bytes;
+    uint8_t* strip = data_.as<uint8_t>() + row / kStripRows * view_.strip_bytes;
     const int64_t lane = row % kStripRows;
     int64_t bad_group = -1;
     if (view_.format == WeightFormat::kQ8_0) {

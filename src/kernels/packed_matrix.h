@@ -10,12 +10,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "base/status.h"
 #include "kernels/kernels.h"
 #include "quant/tensor_type.h"
+#include "tensor/aligned_buffer.h"
 
 namespace sparrow {
 
@@ -45,10 +45,7 @@ class PackedMatrix {
   const PackedView& view() const { return view_; }
 
  private:
-  struct FreeBytes {
-    void operator()(uint8_t* data) const;
-  };
-  std::unique_ptr<uint8_t[], FreeBytes> data_;
+  AlignedBuffer data_;
   PackedView view_;
 };
 
