@@ -1,7 +1,8 @@
 #include "tokenizer/chat_template.h"
 
-#include "tokenizer/jinja_interpreter.h"
-#include "tokenizer/jinja_parser.h"
+#include "base/utf8.h"
+#include "tokenizer/jinja/interpreter.h"
+#include "tokenizer/jinja/parser.h"
 
 namespace sparrow {
 namespace {
@@ -42,6 +43,7 @@ Result<std::shared_ptr<const ChatTemplate>> ChatTemplate::parse(std::string_view
   if (source.size() > kMaxSourceBytes) {
     return invalid_argument("chat template: longer than 1 MiB");
   }
+  if (!is_valid_utf8(source)) return invalid_argument("chat template: not valid UTF-8");
   auto impl = std::make_unique<Impl>();
   impl->source = std::string(source);
   impl->limits = limits;
@@ -54,11 +56,10 @@ Result<std::shared_ptr<const ChatTemplate>> ChatTemplate::parse(std::string_view
 }
 
 Result<std::string> ChatTemplate::render(const boost::json::object& variables) const {
-  jinja::Dict values;
-  for (const auto& [name, value] : variables) {
-    values.emplace_back(name, jinja::Value::from_json(value));
-  }
   try {
+    jinja::Dict values;
+    for (const auto& [name, value] : variables)
+      values.emplace_back(name, jinja::Value::from_json(value));
     return jinja::Interpreter(impl_->limits, std::move(values)).render(impl_->body);
   } catch (const jinja::TemplateError& error) {
     return invalid_argument(std::string("chat template: ") + error.what());

@@ -1,13 +1,7 @@
 #include "tokenizer/chat_template.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <fstream>
-#include <map>
-#include <sstream>
-
-#include "base/file.h"
 #include "base/json.h"
 
 namespace sparrow {
@@ -38,6 +32,7 @@ TEST(ChatTemplate, WhiteSpace_FollowsTrimAndLstripBlocks) {
   EXPECT_EQ(render("  {{ 1 }}\n{# note #}\n  {#- x -#}  y\n"), "  1\ny");
   EXPECT_EQ(render("  {%+ if true +%}\nx{% endif %}"), "  \nx");
   EXPECT_EQ(render("{% raw %}{{ x }}{% endraw %}"), "{{ x }}");
+  EXPECT_EQ(render("a{% generation %}\nb{% endgeneration %}\nc"), "abc");
 }
 
 TEST(ChatTemplate, Loops_HaveLoopVariablesAndOwnScope) {
@@ -88,15 +83,53 @@ TEST(ChatTemplate, Macros_TakeDefaultsAndSeeTheTop) {
 }
 
 TEST(ChatTemplate, UnknownSyntax_IsRefusedAtParseTime) {
-  for (const char* bad :
-       {"{% include 'x' %}", "{{ x | nonsense }}", "{{ x is strange }}", "{{ open('f') }}",
-        "{{ x.__class__() }}", "{{ 1 +", "{% if x %}", "{{ x }",
-        "{% for x in y recursive %}{% endfor %}", "{{ (x) (1) }}", "{% endif %}", "{{ 'open }}",
-        "{{ 99999999999999999999 }}", "{% break %}", "{{ x[1:2:3:4] }}", "{% set a, b %}"}) {
+  for (const char* bad : {"{% include 'x' %}",
+                          "{{ x | nonsense }}",
+                          "{{ x is strange }}",
+                          "{{ open('f') }}",
+                          "{{ x.__class__() }}",
+                          "{{ 1 +",
+                          "{% if x %}",
+                          "{{ x }",
+                          "{% for x in y recursive %}{% endfor %}",
+                          "{{ (x) (1) }}",
+                          "{% endif %}",
+                          "{{ 'open }}",
+                          "{{ 99999999999999999999 }}",
+                          "{% break %}",
+                          "{{ x[1:2:3:4] }}",
+                          "{% set a, b %}",
+                          "{{ x | tojson(2, colour=1) }}",
+                          "{{ x | replace('a') }}",
+                          "{{ x.split(1, 2, 3) }}",
+                          "{{ x is divisibleby }}",
+                          "{{ range() }}",
+                          "{{ x | map('nonsense') }}",
+                          "{{ x | selectattr('a', 'nonsense') }}",
+                          "{{ x | select('odd', 1) }}",
+                          "{{ 1 < 2 < 3 }}",
+                          "{{ '%s' % x }}",
+                          "{% set a, b.c = 1, 2 %}",
+                          "{% set true = 1 %}",
+                          "{% for loop in x %}{% endfor %}",
+                          "{{ x | map(other=1) }}",
+                          "{{ x.y.__z }}"}) {
     EXPECT_EQ(render(bad).substr(0, 6), "PARSE ") << bad << " -> " << render(bad);
   }
   EXPECT_NE(render("\n\n{{ x | nonsense }}").find("line 3: unknown filter 'nonsense'"),
             std::string::npos);
+}
+
+TEST(ChatTemplate, ArgumentsOfMacros_AreChecked) {
+  const std::string macro = "{% macro m(a) %}{{ a }}{% endmacro %}";
+  EXPECT_EQ(render(macro + "{{ m(1, 2) }}"),
+            "RENDER chat template: the macro 'm' takes 1 arguments");
+  EXPECT_EQ(render(macro + "{{ m(b=2) }}"),
+            "RENDER chat template: the macro 'm' has no argument 'b'");
+}
+
+TEST(ChatTemplate, StrftimeNow_FormatsTheYear) {
+  EXPECT_EQ(render("{{ strftime_now('%Y') | int > 2020 }}"), "True");
 }
 
 TEST(ChatTemplate, MissingKeyInText_IsAnError) {
@@ -106,18 +139,73 @@ TEST(ChatTemplate, MissingKeyInText_IsAnError) {
 }
 
 TEST(ChatTemplate, Bombs_EndInBoundedSteps) {
-  for (const char* bomb :
-       {"{% for i in range(1000000000) %}x{% endfor %}", "{{ 'a' * 1000000000 }}",
-        "{{ [1] * 1000000000 }}",
-        "{% for i in range(3000) %}{% for j in range(3000) %}{% endfor %}{% endfor %}",
-        "{% set n = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(100) %}{% set n.s = n.s + "
-        "n.s %}{% endfor %}",
-        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{{ range(0, 9223372036854775807) }}",
-        "{{ 9223372036854775807 + 1 }}", "{{ (0 - 9223372036854775807 - 1) // (0 - 1) }}",
-        "{{ 1 // 0 }}{{ 1 % 0 }}"}) {
-    EXPECT_EQ(render(bomb).substr(0, 7), "RENDER ") << bomb;
+  const std::string doubled =
+      "{% set n = namespace(x=['a']) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}"
+      "{% endfor %}";
+  for (const std::string& bomb : std::vector<std::string>{
+           "{% for i in range(1000000000) %}x{% endfor %}", "{{ 'a' * 1000000000 }}",
+           "{{ [1] * 1000000000 }}", "{{ 'ab' * 9223372036854775807 }}",
+           "{% for i in range(3000) %}{% for j in range(3000) %}{% endfor %}{% endfor %}",
+           "{% set n = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(100) %}"
+           "{% set n.s = n.s + n.s %}{% endfor %}",
+           "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+           "{% macro m(n) %}{{ m(n + 1) }}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}",
+           "{{ range(0, 9223372036854775807) }}",
+           "{{ range(-9223372036854775807, 9223372036854775807) }}",
+           "{{ 9223372036854775807 + 1 }}", "{{ (0 - 9223372036854775807 - 1) // (0 - 1) }}",
+           "{{ (0 - 9223372036854775807 - 1) | abs }}", "{{ 10 ** 100 }}", "{{ 1 // 0 }}",
+           "{{ 1 % 0 }}", "{{ 0 ** -1 }}",
+           // Values that share their parts are exponential to print, compare, sort or search.
+           doubled + "{{ n.x }}", doubled + "{{ n.x | tojson }}", doubled + "{{ n.x == n.x }}",
+           doubled + "{{ [n.x, n.x] | sort }}", doubled + "{{ n.x in [n.x] }}",
+           doubled + "{{ n.x | string | length }}", doubled + "{{ [n.x, n.x] | unique }}",
+           // Values inside each other would end the stack, when printed or when thrown away.
+           "{% set n = namespace(x=[]) %}{% for i in range(30000) %}{% set n.x = [n.x] %}"
+           "{% endfor %}",
+           "{% set n = namespace(x={}) %}{% for i in range(30000) %}{% set n.x = {'k': n.x} %}"
+           "{% endfor %}",
+           "{% set n = namespace(x=0) %}{% for i in range(30000) %}{% for j in [n.x] %}"
+           "{% set n.x = loop %}{% endfor %}{% endfor %}",
+           "{% set s = 'a' * 9000000 %}{{ s.split('a') }}", "{{ ('a,' * 8000000).split(',') }}",
+           "{{ ('a' * 9000000) | replace('a', 'bbbb') }}", "{{ ('a\n' * 900000) | indent(100) }}",
+           "{{ ('a' * 9000000) | list }}", "{{ ['a' * 9000000, 'b' * 9000000] | join }}",
+           "{{ [1, 2] | tojson(indent=1000000000) }}"}) {
+    EXPECT_EQ(render(bomb).substr(0, 7), "RENDER ") << bomb << " -> " << render(bomb).substr(0, 99);
   }
 }
+
+TEST(ChatTemplate, NamespacesInACircle_AreFreed) {
+  EXPECT_EQ(render("{% set n = namespace() %}{% set n.self = n %}{% set n.list = [n] %}"
+                   "{% for i in [n] %}{% set n.loop = loop %}{% endfor %}ok"),
+            "ok");  // the address sanitizer sees a leak
+  EXPECT_EQ(render("{% set n = namespace(x=0) %}{% for i in range(9000) %}"
+                   "{% set n.x = namespace(x=n.x) %}{% endfor %}ok"),
+            "ok");
+}
+
+TEST(ChatTemplate, LongTexts_CostNoMoreThanTheirLength) {
+  const std::string source =
+      "{% set s = 'ab' * 4000000 %}{% for i in range(2000) %}{{ '' if s is string and s }}"
+      "{% endfor %}{{ s.find('a' * 9000) }}{{ ('b' * 9000 + 'a') in s }}";
+  EXPECT_EQ(render(source), "-1False");
+  // Every line of a long text may be replaced or indented: the budget is for work, not for length.
+  EXPECT_EQ(render("{{ ('x\n' * 300000) | replace('x', 'y') | indent(2) | length }}"),
+            std::to_string(300000 * 2 + 299999 * 2));
+}
+
+TEST(ChatTemplate, Implementation_IsOutOfReach) {
+  for (const char* probe :
+       {"{{ ''.__class__ }}", "{{ x.__init__ }}", "{{ x['__class__'] }}", "{{ [].__len__() }}",
+        "{{ [{}] | map(attribute='__class__') | list }}", "{{ x | attr('y') }}",
+        "{{ self }}{{ self.x }}", "{{ cycler.__init__ }}", "{{ lipsum() }}", "{{ [1].append(2) }}",
+        "{{ {}.update({}) }}", "{{ x.mro() }}", "{% import 'os' as os %}", "{% extends 'x' %}",
+        "{% set x.y = 1 %}"}) {
+    const std::string result = render(probe, R"({"x": {}})");
+    EXPECT_TRUE(result.starts_with("PARSE ") || result.starts_with("RENDER ")) << probe << result;
+  }
+}
+
+TEST(ChatTemplate, InvalidUtf8_IsRefused) { EXPECT_EQ(render("a\xff").substr(0, 6), "PARSE "); }
 
 TEST(ChatTemplate, DeepSyntax_IsRefusedWithoutRecursionTrouble) {
   for (const size_t depth : {1000u, 100000u}) {
@@ -135,41 +223,6 @@ TEST(ChatTemplate, DeepSyntax_IsRefusedWithoutRecursionTrouble) {
     EXPECT_EQ(render(blocks).substr(0, 6), "PARSE ");
     EXPECT_EQ(render(elifs + "{% endif %}").substr(0, 6), "PARSE ");
   }
-}
-
-// The published renderings: Python's Jinja2 and a JavaScript implementation agree on all of them.
-TEST(ChatTemplateGolden, EveryRendering_AgreesByteForByte) {
-  const char* override_path = getenv("SPARROW_TEST_DATA");
-  const std::string data = override_path != nullptr ? override_path : "../shared/data";
-  const auto golden = read_file(data + "/tokenizer-vectors/golden_chat.jsonl", 64u << 20);
-  if (!golden.ok()) GTEST_SKIP() << golden.message();
-  const std::map<std::string, std::string> files = {
-      {"deepseek-r1-distill-qwen", "deepseek-r1-distill-qwen-1.5b/chat_template.jinja"},
-      {"qwen2.5-instruct", "tokenizer-vectors/templates/Qwen-Qwen2.5-7B-Instruct.jinja"},
-      {"llama-cpp-deepseek-r1", "tokenizer-vectors/templates/llama-cpp-deepseek-r1.jinja"}};
-  int compared = 0;
-  std::istringstream lines(*golden);
-  for (std::string line; std::getline(lines, line, '\n');) {
-    const auto row = parse_json(line, "row");
-    if (!row.ok()) continue;  // half of a row that holds a raw line separator
-    const auto& object = row->as_object();
-    const auto source =
-        read_file(data + "/" + files.at(std::string(object.at("template").as_string())), 1u << 20);
-    ASSERT_TRUE(source.ok()) << source.message();
-    const auto parsed = ChatTemplate::parse(*source);
-    ASSERT_TRUE(parsed.ok()) << parsed.message();
-    boost::json::object variables;
-    for (const char* name :
-         {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
-      variables[name] = object.at(name);
-    const auto text = (*parsed)->render(variables);
-    ASSERT_TRUE(text.ok()) << text.message() << " in " << line;
-    EXPECT_EQ(*text, std::string(object.at("text").as_string()))
-        << std::string(object.at("template").as_string()) << " "
-        << std::string(object.at("case").as_string());
-    ++compared;
-  }
-  EXPECT_EQ(compared, 72);
 }
 
 }  // namespace

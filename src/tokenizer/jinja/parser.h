@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "tokenizer/jinja_ast.h"
-#include "tokenizer/jinja_lexer.h"
+#include "tokenizer/jinja/ast.h"
+#include "tokenizer/jinja/lexer.h"
 
 namespace sparrow::jinja {
 
@@ -31,9 +31,15 @@ class ExpressionParser {
   bool take_name(std::string_view name);
   void expect_operator(std::string_view op);
   std::string expect_identifier(const char* what);
+  std::string expect_target(const char* what);  // a name that may be assigned to
   [[noreturn]] void fail(const std::string& what) const;
-  // Functions called by name, for the check against macros at the end of the template.
-  const std::vector<std::pair<std::string, int>>& called() const { return called_; }
+  // Calls by name, to be checked against macros and functions at the end of the template.
+  struct NamedCall {
+    std::string name;
+    int line = 1;
+    std::string complaint;  // of the function of this name; empty when the call fits it
+  };
+  const std::vector<NamedCall>& called() const { return called_; }
 
  private:
   friend class DepthGuard;
@@ -45,16 +51,22 @@ class ExpressionParser {
   ExprPtr concatenation();
   ExprPtr product();
   ExprPtr power();
-  ExprPtr unary();
+  ExprPtr unary(bool with_filters);
   ExprPtr primary();
-  ExprPtr postfix(ExprPtr object);
+  ExprPtr number();
+  ExprPtr postfix(ExprPtr object);            // . [] ()
+  ExprPtr filters_and_tests(ExprPtr object);  // | is ()
+  ExprPtr attribute(ExprPtr object);
   ExprPtr subscript(ExprPtr object);
+  ExprPtr call(ExprPtr callee);
   ExprPtr filter(ExprPtr object);
   ExprPtr test(ExprPtr object);
   ExprPtr list_literal(const char* close);
   ExprPtr dict_literal();
   ExprPtr parenthesized();
   void arguments(Expr& call);
+  void check_call(const Expr& call, size_t first_argument) const;
+  void check_named_builtin(const Expr& call) const;
   ExprPtr make(ExprKind kind, std::string name = "");
   ExprPtr binary(std::string op, ExprPtr left, ExprPtr right);
   ExprPtr measured(ExprPtr expr);
@@ -63,7 +75,7 @@ class ExpressionParser {
   const size_t max_depth_;
   size_t at_ = 0;
   size_t depth_ = 0;
-  std::vector<std::pair<std::string, int>> called_;
+  std::vector<NamedCall> called_;
 };
 
 }  // namespace sparrow::jinja

@@ -1,10 +1,9 @@
-#include "tokenizer/jinja_parser.h"
+#include "tokenizer/jinja/parser.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include "tokenizer/jinja_builtins.h"
+#include <set>
 
 namespace sparrow::jinja {
 namespace {
@@ -17,11 +16,8 @@ class StatementParser {
   Body run() {
     Body body = statements({});
     if (in_.peek().kind != TokenKind::kEnd) in_.fail("text after the end");
-    for (const auto& [name, line] : in_.called()) {
-      const bool is_macro = std::find(macros_.begin(), macros_.end(), name) != macros_.end();
-      if (!is_macro && !is_known_function(name)) {
-        throw TemplateError(fmt::format("line {}: unknown function '{}'", line, name));
-      }
+    for (const auto& [name, line, complaint] : in_.called()) {
+      if (!macros_.contains(name)) throw TemplateError(fmt::format("line {}: {}", line, complaint));
     }
     return body;
   }
@@ -133,7 +129,7 @@ class StatementParser {
     statement.kind = StatementKind::kFor;
     const bool in_parentheses = in_.take_operator("(");
     do {
-      statement.names.push_back(in_.expect_identifier("a loop variable"));
+      statement.names.push_back(in_.expect_target("a loop variable"));
     } while (in_.take_operator(","));
     if (in_parentheses) in_.expect_operator(")");
     if (!in_.take_name("in")) in_.fail("expected 'in'");
@@ -154,16 +150,20 @@ class StatementParser {
 
   Statement set_block(Statement statement) {
     statement.kind = StatementKind::kSet;
+    const bool in_parentheses = in_.take_operator("(");
     do {
-      statement.names.push_back(in_.expect_identifier("a name"));
+      statement.names.push_back(in_.expect_target("a name"));
     } while (in_.take_operator(","));
-    if (in_.take_operator(".")) statement.attribute = in_.expect_identifier("an attribute");
+    if (in_parentheses) in_.expect_operator(")");
+    if (statement.names.size() == 1 && in_.take_operator("."))
+      statement.attribute = in_.expect_identifier("an attribute");
     if (in_.take_operator("=")) {
       statement.expr = in_.expression_or_tuple();
       close();
       return statement;
     }
-    if (statement.names.size() > 1 || !statement.attribute.empty()) in_.fail("expected '='");
+    if (statement.names.size() > 1) in_.fail("expected '='");
+    if (in_.is_operator("|")) in_.fail("filters of a set block are not supported");
     close();
     statement.kind = StatementKind::kSetBlock;
     statement.body = statements({"endset"});
@@ -173,11 +173,11 @@ class StatementParser {
 
   Statement macro_block(Statement statement) {
     statement.kind = StatementKind::kMacro;
-    statement.macro = std::make_shared<Macro>();
-    statement.macro->name = in_.expect_identifier("a macro name");
+    statement.macro = std::make_unique<Macro>();
+    statement.macro->name = in_.expect_target("a macro name");
     in_.expect_operator("(");
     while (!in_.is_operator(")")) {
-      std::string name = in_.expect_identifier("a parameter");
+      std::string name = in_.expect_target("a parameter");
       ExprPtr otherwise;
       if (in_.take_operator("=")) otherwise = in_.expression();
       statement.macro->parameters.emplace_back(std::move(name), std::move(otherwise));
@@ -185,7 +185,7 @@ class StatementParser {
     }
     in_.expect_operator(")");
     close();
-    macros_.push_back(statement.macro->name);
+    macros_.insert(statement.macro->name);
     const int num_outer_loops = std::exchange(num_loops_, 0);
     statement.macro->body = statements({"endmacro"});
     num_loops_ = num_outer_loops;
@@ -197,7 +197,7 @@ class StatementParser {
   const size_t max_depth_;
   size_t depth_ = 0;
   int num_loops_ = 0;
-  std::vector<std::string> macros_;
+  std::set<std::string> macros_;
 };
 
 }  // namespace

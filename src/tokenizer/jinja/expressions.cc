@@ -5,8 +5,7 @@
 
 #include <charconv>
 
-#include "tokenizer/jinja_builtins.h"
-#include "tokenizer/jinja_parser.h"
+#include "tokenizer/jinja/parser.h"
 
 namespace sparrow::jinja {
 
@@ -56,6 +55,13 @@ std::string ExpressionParser::expect_identifier(const char* what) {
     fail(fmt::format("expected {}, found '{}'", what, peek().text));
   return next().text;
 }
+std::string ExpressionParser::expect_target(const char* what) {
+  for (const char* word : {"true", "false", "none", "True", "False", "None", "loop", "and", "or",
+                           "not", "in", "is", "if", "else"}) {
+    if (is_name(word)) fail(fmt::format("'{}' cannot be assigned to", word));
+  }
+  return expect_identifier(what);
+}
 void ExpressionParser::fail(const std::string& what) const {
   throw TemplateError(fmt::format("line {}: {}", peek().line, what));
 }
@@ -87,7 +93,7 @@ ExprPtr ExpressionParser::binary(std::string op, ExprPtr left, ExprPtr right) {
 ExprPtr ExpressionParser::expression_or_tuple() {
   ExprPtr first = expression();
   if (!is_operator(",")) return first;
-  ExprPtr tuple = make(ExprKind::kList);
+  ExprPtr tuple = make(ExprKind::kTuple);
   tuple->children.push_back(std::move(first));
   while (take_operator(",")) {
     if (peek().kind == TokenKind::kCloseBlock || peek().kind == TokenKind::kCloseOutput) break;
@@ -136,21 +142,24 @@ ExprPtr ExpressionParser::negation() {
 }
 
 ExprPtr ExpressionParser::comparison() {
-  ExprPtr left = sum();
-  while (true) {
-    std::string op;
+  const auto take = [&]() -> std::string {
     for (const char* known : {"==", "!=", "<=", ">=", "<", ">"}) {
-      if (is_operator(known)) op = known;
+      if (take_operator(known)) return known;
     }
-    if (op.empty() && is_name("in")) op = "in";
-    if (op.empty() && is_name("not") && peek(1).kind == TokenKind::kName && peek(1).text == "in") {
-      next();
-      op = "not in";
-    }
-    if (op.empty()) return left;
+    if (take_name("in")) return "in";
+    const bool is_not_in =
+        is_name("not") && peek(1).kind == TokenKind::kName && peek(1).text == "in";
+    if (!is_not_in) return "";
     next();
-    left = binary(op, std::move(left), sum());
-  }
+    next();
+    return "not in";
+  };
+  ExprPtr left = sum();
+  std::string op = take();
+  if (op.empty()) return left;
+  ExprPtr compared = binary(std::move(op), std::move(left), sum());
+  if (!take().empty()) fail("comparisons in a row are not supported: join them with 'and'");
+  return compared;
 }
 
 ExprPtr ExpressionParser::sum() {
@@ -172,51 +181,65 @@ ExprPtr ExpressionParser::product() {
   ExprPtr left = power();
   while (is_operator("*") || is_operator("/") || is_operator("//") || is_operator("%")) {
     std::string op = next().text;
+    if (op == "%" && left->kind == ExprKind::kLiteral && left->value.is_string())
+      fail("the % of strings is not supported: use ~ or replace");
     left = binary(std::move(op), std::move(left), power());
   }
   return left;
 }
 
 ExprPtr ExpressionParser::power() {
-  ExprPtr left = unary();
-  while (take_operator("**")) left = binary("**", std::move(left), unary());
+  ExprPtr left = unary(true);
+  while (take_operator("**")) left = binary("**", std::move(left), unary(true));
   return left;
 }
 
-ExprPtr ExpressionParser::unary() {
-  if (!is_operator("-") && !is_operator("+")) return postfix(primary());
-  const DepthGuard guard(*this);
-  ExprPtr expr = make(ExprKind::kUnary, next().text);
-  expr->children.push_back(unary());
-  return measured(std::move(expr));
+// A sign binds closer than filters: -1 | abs is 1.
+ExprPtr ExpressionParser::unary(bool with_filters) {
+  ExprPtr expr;
+  if (is_operator("-") || is_operator("+")) {
+    const DepthGuard guard(*this);
+    expr = make(ExprKind::kUnary, next().text);
+    expr->children.push_back(unary(false));
+    expr = measured(std::move(expr));
+  } else {
+    expr = postfix(primary());
+  }
+  return with_filters ? filters_and_tests(std::move(expr)) : std::move(expr);
+}
+
+ExprPtr ExpressionParser::number() {
+  const Token& token = next();
+  const char* end = token.text.data() + token.text.size();
+  ExprPtr expr = make(ExprKind::kLiteral);
+  if (token.kind == TokenKind::kInteger) {
+    int64_t value = 0;
+    if (std::from_chars(token.text.data(), end, value).ec != std::errc())
+      fail("the number is too large");
+    expr->value = value;
+  } else {
+    double value = 0;
+    if (std::from_chars(token.text.data(), end, value).ec != std::errc())
+      fail("the number is too large");
+    expr->value = value;
+  }
+  return expr;
 }
 
 ExprPtr ExpressionParser::primary() {
-  const Token token = peek();
+  const Token& token = peek();
   ExprPtr expr = make(ExprKind::kLiteral);
   switch (token.kind) {
-    case TokenKind::kString:
-      next();
+    case TokenKind::kString: {
       // Neighbouring strings are one, as in Python.
-      expr->value = token.text;
-      while (peek().kind == TokenKind::kString) expr->value = expr->value.string() + next().text;
-      return expr;
-    case TokenKind::kInteger: {
-      next();
-      int64_t value = 0;
-      const char* end = token.text.data() + token.text.size();
-      if (std::from_chars(token.text.data(), end, value).ec != std::errc())
-        fail("the number is too large");
-      expr->value = value;
+      std::string text;
+      while (peek().kind == TokenKind::kString) text += next().text;
+      expr->value = std::move(text);
       return expr;
     }
-    case TokenKind::kFloat: {
-      next();
-      double value = 0;
-      std::from_chars(token.text.data(), token.text.data() + token.text.size(), value);
-      expr->value = value;
-      return expr;
-    }
+    case TokenKind::kInteger:
+    case TokenKind::kFloat:
+      return number();
     case TokenKind::kName:
       break;
     case TokenKind::kOperator:
@@ -228,21 +251,26 @@ ExprPtr ExpressionParser::primary() {
       fail("the expression ends too early");
   }
   next();
-  if (token.text == "true" || token.text == "True") return expr->value = true, std::move(expr);
-  if (token.text == "false" || token.text == "False") return expr->value = false, std::move(expr);
-  if (token.text == "none" || token.text == "None") return expr->value = None{}, std::move(expr);
-  expr->kind = ExprKind::kName;
-  expr->name = token.text;
+  if (token.text == "true" || token.text == "True") {
+    expr->value = true;
+  } else if (token.text == "false" || token.text == "False") {
+    expr->value = false;
+  } else if (token.text == "none" || token.text == "None") {
+    expr->value = None{};
+  } else {
+    expr->kind = ExprKind::kName;
+    expr->name = token.text;
+  }
   return expr;
 }
 
 ExprPtr ExpressionParser::parenthesized() {
   const DepthGuard guard(*this);
   expect_operator("(");
-  if (take_operator(")")) return make(ExprKind::kList);
+  if (take_operator(")")) return make(ExprKind::kTuple);
   ExprPtr inner = expression();
   if (take_operator(")")) return inner;
-  ExprPtr tuple = make(ExprKind::kList);
+  ExprPtr tuple = make(ExprKind::kTuple);
   tuple->children.push_back(std::move(inner));
   while (take_operator(",")) {
     if (is_operator(")")) break;
@@ -281,34 +309,65 @@ ExprPtr ExpressionParser::dict_literal() {
 ExprPtr ExpressionParser::postfix(ExprPtr object) {
   while (true) {
     if (take_operator(".")) {
-      std::string name = expect_identifier("an attribute");
-      if (is_operator("(")) {
-        if (!is_known_method(name)) fail(fmt::format("unknown method '{}'", name));
-        ExprPtr call = make(ExprKind::kMethod, std::move(name));
-        call->children.push_back(std::move(object));
-        arguments(*call);
-        object = measured(std::move(call));
-      } else {
-        ExprPtr attribute = make(ExprKind::kAttribute, std::move(name));
-        attribute->children.push_back(std::move(object));
-        object = measured(std::move(attribute));
-      }
+      object = attribute(std::move(object));
     } else if (is_operator("[")) {
       object = subscript(std::move(object));
     } else if (is_operator("(")) {
-      if (object->kind != ExprKind::kName) fail("only functions, macros and methods can be called");
-      ExprPtr call = make(ExprKind::kCall, object->name);
-      called_.emplace_back(object->name, call->line);
-      arguments(*call);
-      object = measured(std::move(call));
-    } else if (take_operator("|")) {
-      object = filter(std::move(object));
-    } else if (take_name("is")) {
-      object = test(std::move(object));
+      object = call(std::move(object));
     } else {
       return object;
     }
   }
+}
+
+ExprPtr ExpressionParser::filters_and_tests(ExprPtr object) {
+  while (true) {
+    if (take_operator("|")) {
+      object = filter(std::move(object));
+    } else if (take_name("is")) {
+      object = test(std::move(object));
+    } else if (is_operator("(")) {
+      object = call(std::move(object));
+    } else {
+      return object;
+    }
+  }
+}
+
+ExprPtr ExpressionParser::attribute(ExprPtr object) {
+  ExprPtr expr = make(ExprKind::kIndex);
+  expr->children.push_back(std::move(object));
+  if (peek().kind == TokenKind::kInteger) {  // list.0
+    expr->children.push_back(number());
+    return measured(std::move(expr));
+  }
+  expr->name = expect_identifier("an attribute");
+  if (expr->name.starts_with("__")) fail(fmt::format("access to '{}' is refused", expr->name));
+  expr->kind = is_operator("(") ? ExprKind::kMethod : ExprKind::kAttribute;
+  if (expr->kind == ExprKind::kMethod) {
+    expr->builtin = find_method(expr->name);
+    if (expr->builtin == nullptr) fail(fmt::format("unknown method '{}'", expr->name));
+    arguments(*expr);
+    check_call(*expr, 1);
+  }
+  return measured(std::move(expr));
+}
+
+ExprPtr ExpressionParser::call(ExprPtr callee) {
+  if (callee->kind != ExprKind::kName) fail("only functions, macros and methods can be called");
+  ExprPtr expr = make(ExprKind::kCall, callee->name);
+  expr->builtin = find_function(expr->name);
+  arguments(*expr);
+  NamedCall named{expr->name, expr->line, ""};
+  if (expr->builtin == nullptr) {
+    named.complaint = fmt::format("unknown function '{}'", expr->name);
+  } else {
+    std::vector<std::string> keywords;
+    for (const auto& [name, child] : expr->keywords) keywords.push_back(name);
+    named.complaint = expr->builtin->complaint(expr->children.size(), keywords);
+  }
+  if (!named.complaint.empty()) called_.push_back(std::move(named));
+  return measured(std::move(expr));
 }
 
 ExprPtr ExpressionParser::subscript(ExprPtr object) {
@@ -339,35 +398,72 @@ ExprPtr ExpressionParser::subscript(ExprPtr object) {
 }
 
 ExprPtr ExpressionParser::filter(ExprPtr object) {
-  std::string name = expect_identifier("a filter");
-  if (!is_known_filter(name)) fail(fmt::format("unknown filter '{}'", name));
-  ExprPtr expr = make(ExprKind::kFilter, std::move(name));
+  ExprPtr expr = make(ExprKind::kFilter, expect_identifier("a filter"));
+  expr->builtin = find_filter(expr->name);
+  if (expr->builtin == nullptr) fail(fmt::format("unknown filter '{}'", expr->name));
   expr->children.push_back(std::move(object));
   if (is_operator("(")) arguments(*expr);
+  check_call(*expr, 1);
+  check_named_builtin(*expr);
   return measured(std::move(expr));
 }
 
 ExprPtr ExpressionParser::test(ExprPtr object) {
   const bool negated = take_name("not");
-  std::string name = expect_identifier("a test");
-  if (!is_known_test(name)) fail(fmt::format("unknown test '{}'", name));
-  ExprPtr expr = make(ExprKind::kTest, std::move(name));
+  ExprPtr expr = make(ExprKind::kTest, expect_identifier("a test"));
+  expr->builtin = find_test(expr->name);
+  if (expr->builtin == nullptr) fail(fmt::format("unknown test '{}'", expr->name));
   expr->children.push_back(std::move(object));
   const bool is_word = is_name("and") || is_name("or") || is_name("else") || is_name("if") ||
                        is_name("is") || is_name("not") || is_name("in");
   const bool is_value = peek().kind == TokenKind::kString || peek().kind == TokenKind::kInteger ||
                         peek().kind == TokenKind::kFloat ||
-                        (peek().kind == TokenKind::kName && !is_word) || is_operator("[");
+                        (peek().kind == TokenKind::kName && !is_word) || is_operator("[") ||
+                        is_operator("{");
   if (is_operator("(")) {
     arguments(*expr);
   } else if (is_value) {
-    expr->children.push_back(primary());
+    expr->children.push_back(postfix(primary()));
   }
+  check_call(*expr, 1);
   expr = measured(std::move(expr));
   if (!negated) return expr;
   ExprPtr negation = make(ExprKind::kUnary, "not");
   negation->children.push_back(std::move(expr));
   return measured(std::move(negation));
+}
+
+void ExpressionParser::check_call(const Expr& call, size_t first_argument) const {
+  std::vector<std::string> keywords;
+  for (const auto& [name, child] : call.keywords) keywords.push_back(name);
+  const std::string complaint =
+      call.builtin->complaint(call.children.size() - first_argument, keywords);
+  if (!complaint.empty()) fail(complaint);
+}
+
+// The filter that map() names and the test that select() and its like name, when written as a
+// string: known now rather than at the first request.
+void ExpressionParser::check_named_builtin(const Expr& call) const {
+  const bool is_map = call.name == "map";
+  const bool takes_test = call.name.starts_with("select") || call.name.starts_with("reject");
+  if (!is_map && !takes_test) return;
+  const size_t index = call.name.ends_with("attr") ? 2 : 1;
+  if (call.children.size() <= index) {
+    for (const auto& [name, child] : call.keywords) {
+      if (!is_map || (name != "attribute" && name != "default"))
+        fail(fmt::format("'{}' has no argument '{}'", call.name, name));
+    }
+    return;
+  }
+  const Expr& named = *call.children[index];
+  if (named.kind != ExprKind::kLiteral || !named.value.is_string()) return;
+  const std::string& name = named.value.string();
+  const Builtin* builtin = is_map ? find_filter(name) : find_test(name);
+  if (builtin == nullptr) fail(fmt::format("unknown {} '{}'", is_map ? "filter" : "test", name));
+  std::vector<std::string> keywords;
+  for (const auto& [keyword, child] : call.keywords) keywords.push_back(keyword);
+  const std::string complaint = builtin->complaint(call.children.size() - index - 1, keywords);
+  if (!complaint.empty()) fail(complaint);
 }
 
 void ExpressionParser::arguments(Expr& call) {

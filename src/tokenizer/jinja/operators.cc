@@ -6,8 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/utf8.h"
-#include "tokenizer/jinja_interpreter.h"
+#include "tokenizer/jinja/interpreter.h"
+#include "tokenizer/jinja/printing.h"
+#include "tokenizer/jinja/text.h"
 
 namespace sparrow::jinja {
 namespace {
@@ -54,10 +55,40 @@ SliceRange slice_range(const Value& begin, const Value& end, const Value& step, 
   return range;
 }
 
-bool in(const Value& item, const Value& container, Budget& budget) {
-  Arguments arguments;
-  arguments.positional.push_back(container);
-  return call_test("in", item, arguments, budget);
+// The whole power of whole numbers; a float when the exponent is negative, as in Python.
+Value power(const Value& a, const Value& b) {
+  if (a.is_float() || b.is_float() || b.integer() < 0) {
+    if (a.number() == 0 && b.number() < 0) throw TemplateError("division by zero");
+    return std::pow(a.number(), b.number());
+  }
+  int64_t result = 1, base = a.integer();
+  for (int64_t exponent = b.integer(); exponent > 0; exponent /= 2) {
+    const bool overflow = (exponent % 2 != 0 && __builtin_mul_overflow(result, base, &result)) ||
+                          (exponent > 1 && __builtin_mul_overflow(base, base, &base));
+    if (overflow) throw TemplateError("a number becomes too large");
+  }
+  return result;
+}
+
+// Picks the characters of a slice by their byte positions.
+std::string slice_text(const std::string& text, const SliceRange& range, Budget& budget) {
+  if (range.step == 1) {
+    if (range.end <= range.begin) return "";
+    const size_t begin = byte_of_character(text, static_cast<size_t>(range.begin));
+    const std::string_view rest = std::string_view(text).substr(begin);
+    return std::string(
+        rest.substr(0, byte_of_character(rest, static_cast<size_t>(range.end - range.begin))));
+  }
+  budget.make(text.size() * sizeof(size_t) / 8);
+  std::vector<size_t> begins;
+  for (size_t at = 0; at < text.size(); at += character_at(text, at).len) begins.push_back(at);
+  std::string picked;
+  for (int64_t index = range.begin; range.step > 0 ? index < range.end : index > range.end;) {
+    const size_t at = begins[static_cast<size_t>(index)];
+    picked.append(text, at, character_at(text, at).len);
+    if (__builtin_add_overflow(index, range.step, &index)) break;
+  }
+  return picked;
 }
 
 }  // namespace
@@ -77,17 +108,16 @@ Value Interpreter::binary(const Expr& expr) {
   if (op == "and") return a.truthy() ? evaluate(*expr.children[1]) : a;
   if (op == "or") return a.truthy() ? a : evaluate(*expr.children[1]);
   const Value b = evaluate(*expr.children[1]);
-  if (op == "==") return equal(a, b);
-  if (op == "!=") return !equal(a, b);
-  if (op == "<") return less(a, b);
-  if (op == ">") return less(b, a);
-  if (op == "<=") return !less(b, a);
-  if (op == ">=") return !less(a, b);
-  if (op == "in" || op == "not in") return in(a, b, budget_) == (op == "in");
+  if (op == "==") return equal(a, b, budget_);
+  if (op == "!=") return !equal(a, b, budget_);
+  if (op == "<") return less(a, b, budget_);
+  if (op == ">") return less(b, a, budget_);
+  if (op == "<=") return !less(b, a, budget_);
+  if (op == ">=") return !less(a, b, budget_);
+  if (op == "in" || op == "not in") return contains(b, a, budget_) == (op == "in");
   if (op == "~") {
     std::string text = text_of(a, budget_);
-    text += text_of(b, budget_);
-    budget_.make(text.size());
+    append_text(text, b, budget_);
     return text;
   }
   if (op == "+") return add(a, b);
@@ -103,10 +133,11 @@ Value Interpreter::add(const Value& a, const Value& b) {
     budget_.make(a.string().size() + b.string().size());
     return a.string() + b.string();
   }
-  if (a.is_list() && b.is_list()) {
+  if (a.is_list() && b.is_list() && a.is_tuple() == b.is_tuple()) {
     budget_.make((a.list().size() + b.list().size()) * sizeof(Value));
     List list = a.list();
     list.insert(list.end(), b.list().begin(), b.list().end());
+    if (a.is_tuple()) return Tuple{std::move(list)};
     return list;
   }
   if (!a.is_number() || !b.is_number()) refuse("+", a, b);
@@ -120,30 +151,29 @@ Value Interpreter::multiply(const Value& a, const Value& b) {
   const Value& thing = a.is_string() || a.is_list() ? a : b;
   const Value& count = a.is_string() || a.is_list() ? b : a;
   if (!(thing.is_string() || thing.is_list()) || !count.is_int()) refuse("*", a, b);
-  const auto times = static_cast<double>(std::max<int64_t>(0, count.integer()));
-  const size_t size =
-      thing.is_string() ? thing.string().size() : thing.list().size() * sizeof(Value);
-  budget_.make(static_cast<size_t>(std::min(1e15, times * static_cast<double>(size))));
+  const auto times = static_cast<size_t>(std::max<int64_t>(0, count.integer()));
+  const size_t num_items = thing.num_items();
+  if (times == 0 || num_items == 0) return thing.is_string() ? Value("") : Value(List{});
+  size_t bytes = 0;
+  const size_t item_bytes = thing.is_string() ? 1 : sizeof(Value);
+  if (__builtin_mul_overflow(times, num_items * item_bytes, &bytes)) bytes = SIZE_MAX;
+  budget_.make(bytes);
   if (thing.is_string()) {
     std::string text;
-    if (size > 0)
-      for (double i = 0; i < times; ++i) text += thing.string();
+    text.reserve(bytes);
+    for (size_t i = 0; i < times; ++i) text += thing.string();
     return text;
   }
   List list;
-  if (size > 0)
-    for (double i = 0; i < times; ++i)
-      list.insert(list.end(), thing.list().begin(), thing.list().end());
+  list.reserve(times * num_items);
+  for (size_t i = 0; i < times; ++i)
+    list.insert(list.end(), thing.list().begin(), thing.list().end());
+  if (thing.is_tuple()) return Tuple{std::move(list)};
   return list;
 }
 
 Value Interpreter::divide(const std::string& op, const Value& a, const Value& b) {
-  if (op == "**") {
-    const double power = std::pow(a.number(), b.number());
-    const bool whole =
-        !a.is_float() && !b.is_float() && b.integer() >= 0 && std::fabs(power) < 9e15;
-    return whole ? Value(static_cast<int64_t>(power)) : Value(power);
-  }
+  if (op == "**") return power(a, b);
   if (b.number() == 0) throw TemplateError("division by zero");
   if (op == "/") return a.number() / b.number();
   if (a.is_float() || b.is_float()) {
@@ -160,20 +190,20 @@ Value Interpreter::divide(const std::string& op, const Value& a, const Value& b)
 Value Interpreter::slice(const Expr& expr) {
   const Value object = evaluate(*expr.children[0]);
   if (!object.is_string() && !object.is_list()) refuse("[:]", object, Value(None{}));
-  const List items = items_of(object, "slice", budget_);
+  budget_.touch(object.is_string() ? 3 * object.string().size() : 0);
+  const size_t size = object.is_string() ? count_characters(object.string()) : object.list().size();
+  const Value begin = evaluate(*expr.children[1]), end = evaluate(*expr.children[2]);
   const SliceRange range =
-      slice_range(evaluate(*expr.children[1]), evaluate(*expr.children[2]),
-                  evaluate(*expr.children[3]), static_cast<int64_t>(items.size()));
+      slice_range(begin, end, evaluate(*expr.children[3]), static_cast<int64_t>(size));
+  if (object.is_string()) return slice_text(object.string(), range, budget_);
+  budget_.make(object.list().size() * sizeof(Value));
   List picked;
-  int64_t index = range.begin;
-  while (range.step > 0 ? index < range.end : index > range.end) {
-    picked.push_back(items[static_cast<size_t>(index)]);
+  for (int64_t index = range.begin; range.step > 0 ? index < range.end : index > range.end;) {
+    picked.push_back(object.list()[static_cast<size_t>(index)]);
     if (__builtin_add_overflow(index, range.step, &index)) break;
   }
-  if (object.is_list()) return picked;
-  std::string text;
-  for (const Value& character : picked) text += character.string();
-  return text;
+  if (object.is_tuple()) return Tuple{std::move(picked)};
+  return picked;
 }
 
 }  // namespace sparrow::jinja

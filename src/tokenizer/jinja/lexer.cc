@@ -1,4 +1,4 @@
-#include "tokenizer/jinja_lexer.h"
+#include "tokenizer/jinja/lexer.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,8 @@
 #include <array>
 #include <cctype>
 
-#include "tokenizer/jinja_value.h"
+#include "tokenizer/jinja/budget.h"
+#include "tokenizer/jinja/text.h"
 
 namespace sparrow::jinja {
 namespace {
@@ -15,7 +16,9 @@ constexpr std::array<std::string_view, 24> kOperators = {
     "**", "//", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "~",
     "<",  ">",  "=",  "(",  ")",  "[",  "]", "{", "}", ",", ".", ":"};
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+constexpr size_t kMaxNameBytes = 200;
+
+bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -57,7 +60,7 @@ class Lexer {
     std::string_view raw = source_.substr(at_, end == std::string_view::npos ? end : end - at_);
     const size_t consumed = raw.size();
     if (strip_next_) {
-      while (!raw.empty() && is_space(raw.front())) raw.remove_prefix(1);
+      raw = strip_blanks(raw, true, false);
     } else if (trim_next_ && !raw.empty() && raw.front() == '\n') {
       raw.remove_prefix(1);
     }
@@ -69,16 +72,12 @@ class Lexer {
 
   std::string_view strip_end(std::string_view raw, size_t tag, size_t consumed) const {
     const char mark = tag + 2 < source_.size() ? source_[tag + 2] : '\0';
-    if (mark == '-') {
-      while (!raw.empty() && is_space(raw.back())) raw.remove_suffix(1);
-    } else if (source_[tag + 1] != '{' && mark != '+') {
-      // lstrip_blocks: only blanks between the line's beginning and the tag.
-      size_t blanks = raw.size();
-      while (blanks > 0 && (raw[blanks - 1] == ' ' || raw[blanks - 1] == '\t')) --blanks;
-      const bool whole_line = blanks > 0 ? raw[blanks - 1] == '\n' : begins_line(tag, consumed);
-      if (whole_line) raw = raw.substr(0, blanks);
-    }
-    return raw;
+    if (mark == '-') return strip_blanks(raw, false, true);
+    if (source_[tag + 1] == '{' || mark == '+') return raw;
+    // lstrip_blocks: only blanks between the line's beginning and the tag.
+    const size_t line = raw.rfind('\n') + 1;  // 0 when there is none
+    const bool whole_line = line > 0 || begins_line(tag, consumed);
+    return whole_line && strip_blanks(raw.substr(line)).empty() ? raw.substr(0, line) : raw;
   }
 
   // The text before the tag is blank: did its line begin with this text?
@@ -90,10 +89,10 @@ class Lexer {
 
   void tag() {
     const char kind = source_[at_ + 1];
+    if (kind == '%' && raw_block(at_)) return;
     advance(2);
     if (kind == '#') return comment();
     if (looking_at("-") || looking_at("+")) advance(1);
-    if (kind == '%' && raw_block()) return;
     push(kind == '{' ? TokenKind::kOpenOutput : TokenKind::kOpenBlock, "");
     const std::string_view close = kind == '{' ? "}}" : "%}";
     int depth = 0;
@@ -124,23 +123,37 @@ class Lexer {
     advance(end + 2 - at_);
   }
 
+  // The end of the block {% word %} whose "{%" stands at `at`, 0 when there is another block.
+  size_t end_of_block(size_t at, std::string_view word) const {
+    at += 2;
+    if (at < source_.size() && (source_[at] == '-' || source_[at] == '+')) ++at;
+    const auto skip_blanks = [&] {
+      while (at < source_.size() && is_space(source_[at])) ++at;
+    };
+    skip_blanks();
+    if (!source_.substr(std::min(at, source_.size())).starts_with(word)) return 0;
+    at += word.size();
+    skip_blanks();
+    if (at < source_.size() && (source_[at] == '-' || source_[at] == '+')) ++at;
+    return source_.substr(std::min(at, source_.size())).starts_with("%}") ? at + 2 : 0;
+  }
+
   // {% raw %} ... {% endraw %}: the inside is text. False when this is another block.
-  bool raw_block() {
-    size_t at = at_;
-    while (at < source_.size() && is_space(source_[at])) ++at;
-    if (!source_.substr(at).starts_with("raw") ||
-        (at + 3 < source_.size() && is_name_char(source_[at + 3])))
-      return false;
-    const size_t close = source_.find("%}", at);
-    const size_t open_end = close == std::string_view::npos ? close : source_.find("endraw", close);
-    if (open_end == std::string_view::npos) fail("raw is not closed by endraw");
-    const size_t end = source_.rfind("{%", open_end);
-    const size_t after = source_.find("%}", open_end);
-    if (after == std::string_view::npos || end < close) fail("raw is not closed by endraw");
-    push(TokenKind::kText, std::string(source_.substr(close + 2, end - close - 2)));
-    strip_next_ = source_[after - 1] == '-';
-    trim_next_ = true;
-    advance(after + 2 - at_);
+  bool raw_block(size_t tag) {
+    const size_t inside = end_of_block(tag, "raw");
+    if (inside == 0) return false;
+    size_t end = inside - 2, after = 0;
+    while (after == 0) {
+      end = source_.find("{%", end + 2);
+      if (end == std::string_view::npos) fail("raw is not closed by endraw");
+      after = end_of_block(end, "endraw");
+    }
+    advance(inside - at_);
+    strip_next_ = source_[inside - 3] == '-';
+    text(end);
+    advance(after - end);
+    strip_next_ = source_[after - 3] == '-';
+    trim_next_ = source_[after - 3] != '+';
     return true;
   }
 
@@ -152,6 +165,7 @@ class Lexer {
     if (is_name_char(c)) {
       size_t len = 1;
       while (at_ + len < source_.size() && is_name_char(source_[at_ + len])) ++len;
+      if (len > kMaxNameBytes) fail("a name is too long");
       push(TokenKind::kName, std::string(source_.substr(at_, len)));
       advance(len);
       return 0;
@@ -225,6 +239,12 @@ class Lexer {
       case 'f':
         content += '\f';
         return at + 1;
+      case 'a':
+        content += '\a';
+        return at + 1;
+      case 'v':
+        content += '\v';
+        return at + 1;
       case '\\':
       case '\'':
       case '"':
@@ -238,11 +258,23 @@ class Lexer {
         return code_point(at + 1, 4, content);
       case 'U':
         return code_point(at + 1, 8, content);
+      case 'N':
+        fail("\\N escapes are not supported");
       default:
+        if (c >= '0' && c <= '7') return octal(at, content);
         content += '\\';
         content += c;
         return at + 1;
     }
+  }
+
+  size_t octal(size_t at, std::string& content) const {
+    uint32_t code = 0;
+    const size_t end = std::min(at + 3, source_.size());
+    for (; at < end && source_[at] >= '0' && source_[at] <= '7'; ++at)
+      code = code * 8 + static_cast<uint32_t>(source_[at] - '0');
+    append_character(content, code);
+    return at;
   }
 
   size_t code_point(size_t at, size_t digits, std::string& content) const {
@@ -253,22 +285,7 @@ class Lexer {
       code = code * 16 + static_cast<uint32_t>(is_digit(c) ? c - '0' : (c | 32) - 'a' + 10);
     }
     if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) fail("wrong escape in a string");
-    const auto add = [&](uint32_t byte) { content += static_cast<char>(byte); };
-    if (code < 0x80) {
-      add(code);
-    } else if (code < 0x800) {
-      add(0xC0 | code >> 6);
-      add(0x80 | (code & 63));
-    } else if (code < 0x10000) {
-      add(0xE0 | code >> 12);
-      add(0x80 | (code >> 6 & 63));
-      add(0x80 | (code & 63));
-    } else {
-      add(0xF0 | code >> 18);
-      add(0x80 | (code >> 12 & 63));
-      add(0x80 | (code >> 6 & 63));
-      add(0x80 | (code & 63));
-    }
+    append_character(content, code);
     return at + digits;
   }
 

@@ -7,14 +7,15 @@
 #include <utility>
 #include <vector>
 
-#include "tokenizer/jinja_value.h"
+#include "tokenizer/jinja/builtins.h"
 
 namespace sparrow::jinja {
 
 enum class ExprKind {
   kLiteral,    // value
   kName,       // name
-  kList,       // children (lists and tuples)
+  kList,       // children
+  kTuple,      // children
   kDict,       // children: key, value, key, value
   kUnary,      // name: "-" "+" "not"
   kBinary,     // name: operator; "and" "or" do not evaluate the right side needlessly
@@ -22,7 +23,7 @@ enum class ExprKind {
   kAttribute,  // children[0].name
   kIndex,      // children[0][children[1]]
   kSlice,      // children: object, begin, end, step; missing ones are literal None
-  kCall,       // name(children, keywords): built-in function or macro
+  kCall,       // name(children, keywords): a macro, else the built-in function
   kMethod,     // children[0].name(children[1...], keywords)
   kFilter,     // children[0] | name(children[1...], keywords)
   kTest,       // children[0] is name(children[1...]); negated by "not" around it
@@ -33,6 +34,7 @@ struct Expr {
   int line = 1;
   int depth = 1;  // of the tree below, bounded by the parser
   std::string name;
+  const Builtin* builtin = nullptr;  // of kCall, kMethod, kFilter, kTest
   Value value;
   std::vector<std::unique_ptr<Expr>> children;
   std::vector<std::pair<std::string, std::unique_ptr<Expr>>> keywords;
@@ -45,7 +47,7 @@ enum class StatementKind {
   kIf,        // expr, body, otherwise (an elif is an if inside it)
   kFor,       // names in expr [if condition], body, otherwise
   kSet,       // names = expr, or attribute of a namespace: names[0].attribute = expr
-  kSetBlock,  // names[0] = rendered body
+  kSetBlock,  // names[0] = rendered body, or attribute of a namespace
   kMacro,     // macro
   kBreak,
   kContinue,
@@ -70,7 +72,7 @@ struct Statement {
   ExprPtr condition;
   Body body;
   Body otherwise;
-  std::shared_ptr<Macro> macro;  // shared with nobody; pointer keeps its address
+  std::unique_ptr<Macro> macro;
 };
 
 }  // namespace sparrow::jinja
