@@ -1,5 +1,5 @@
 #pragma once
-// The parsed template: expressions and statements as plain trees. Built once by jinja_parser, read
+// The parsed template: expressions and statements as plain trees. Built once by parser.h, read
 // by any number of renderings.
 
 #include <memory>
