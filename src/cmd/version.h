@@ -3,6 +3,6 @@
 
 namespace sparrow {
 
-inline constexpr const char* kVersion = SPARROW_VERSION;
+extern const char kVersion[];
 
 }  // namespace sparrow
