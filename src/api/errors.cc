@@ -154,7 +154,12 @@ MaybeError error_from_finish(FinishReason reason, int64_t retry_after_ms) {
     case FinishReason::kContextFull:
       return std::nullopt;
     case FinishReason::kCancelled:
-      return draining();
+      // The client is still there, so it was the server that ended the answer.
+      return server_error(
+          503, "draining",
+          "The answer was cut off: the server has stopped (--shutdown-timeout is how "
+          "long running answers may go on).",
+          5000);
     case FinishReason::kDeadline:
       return server_error(503, "deadline_unreachable",
                           "The deadline of this request passed before it was answered.",

@@ -65,7 +65,11 @@ std::string options_help(const CommandSpec& command) {
     out += fmt::format("  {:<38} {}{}\n", spelled(spec), spec.help,
                        known.empty() ? "" : fmt::format(" ({})", known));
   }
-  out += "\nEvery option can be set in the environment: --max-num-seqs is SPARROW_MAX_NUM_SEQS.\n";
+  if (!command.options.empty()) {
+    const char* name = command.options.front().name;
+    out += fmt::format("\nEvery option can be set in the environment: --{} is {}.\n", name,
+                       option_env_name(name));
+  }
   if (*command.examples != '\0') out += fmt::format("\nExamples\n{}", command.examples);
   return out;
 }

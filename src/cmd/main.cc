@@ -53,7 +53,12 @@ int run_command(const Command& command, const std::vector<std::string>& argument
     std::fputs(options_help(spec).c_str(), stdout);
     return 0;
   }
-  return command.run(*values);
+  const int code = command.run(*values);
+  // A full disk or a closed pipe must not look like success.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return fail(data_loss("the output could not be written completely"));
+  }
+  return code;
 }
 
 int run_program(const std::vector<std::string>& arguments) {

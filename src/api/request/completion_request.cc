@@ -20,7 +20,10 @@ MaybeError add_prompt(const json::value& value, const ServedModel& model,
   } else if (value.is_array()) {
     const size_t num_ids = value.get_array().size();
     if (num_ids >= static_cast<size_t>(model.max_model_len())) {
-      return context_length_exceeded(model.max_model_len(), static_cast<int64_t>(num_ids), 1);
+      ApiError error =
+          context_length_exceeded(model.max_model_len(), static_cast<int64_t>(num_ids), 1);
+      error.param = "prompt";
+      return error;
     }
     if (auto error = read_token_ids(model, value.get_array(), "prompt", prompt.tokens)) {
       return error;

@@ -60,11 +60,8 @@ MaybeError parse_sampling(const json::object& body, const ServedModel& model,
   sampling.frequency_penalty = read_number(body, "frequency_penalty").value_or(0.0);
   const int vocab_size = model.config().vocab_size;
   const int64_t top_k = read_integer(body, "top_k").value_or(defaults.top_k.value_or(0));
-  if (top_k > vocab_size) {
-    return invalid_request(
-        "top_k", fmt::format("top_k must be between -1 and {}, got {}.", vocab_size, top_k));
-  }
-  sampling.top_k = static_cast<int>(std::max<int64_t>(top_k, 0));
+  // More than the vocabulary is how some clients write "off".
+  sampling.top_k = static_cast<int>(std::clamp<int64_t>(top_k, 0, vocab_size));
   const auto seed = read_integer(body, "seed");
   if (seed) {
     sampling.seed = static_cast<uint64_t>(*seed);
