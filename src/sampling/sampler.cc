@@ -7,41 +7,23 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "sampling/candidates.h"
+#include "sampling/row_scan.h"
 
 namespace sparrow {
 namespace {
 
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
-// One pass without branches, so that it is vectorised: any NaN or infinity makes the sum NaN.
-bool all_finite(std::span<const float> logits) {
-  float sums[8] = {};
-  size_t i = 0;
-  for (; i + 8 <= logits.size(); i += 8) {
-    for (size_t lane = 0; lane < 8; ++lane) sums[lane] += logits[i + lane] * 0.0f;
-  }
-  for (; i < logits.size(); ++i) sums[0] += logits[i] * 0.0f;
-  float total = 0;
-  for (const float sum : sums) total += sum;
-  return total == 0.0f;
-}
-
-float largest(std::span<const float> logits) {
-  float best[8];
-  std::fill(std::begin(best), std::end(best), kForbidden);
-  size_t i = 0;
-  for (; i + 8 <= logits.size(); i += 8) {
-    for (size_t lane = 0; lane < 8; ++lane) {
-      best[lane] = logits[i + lane] > best[lane] ? logits[i + lane] : best[lane];
-    }
-  }
-  for (; i < logits.size(); ++i) best[0] = std::max(best[0], logits[i]);
-  return *std::max_element(std::begin(best), std::end(best));
-}
-
 void apply_bias_and_penalties(std::span<float> logits, const SamplerState& state) {
   const SamplingParams& params = state.params();
-  for (const auto& [id, bias] : params.logit_bias) logits[static_cast<size_t>(id)] += bias;
+  // Never up to infinity, which would make every weight NaN; down to it means forbidden.
+  const auto bounded = [](float logit) {
+    return std::min(logit, std::numeric_limits<float>::max());
+  };
+  for (const auto& [id, bias] : params.logit_bias) {
+    float& logit = logits[static_cast<size_t>(id)];
+    logit = bounded(logit + bias);
+  }
   if (!params.uses_penalties()) return;
   const auto repetition = static_cast<float>(params.repetition_penalty);
   const auto frequency = static_cast<float>(params.frequency_penalty);
@@ -49,26 +31,31 @@ void apply_bias_and_penalties(std::span<float> logits, const SamplerState& state
   for (const TokenCounts::Entry& entry : state.counts().entries()) {
     if (entry.id < 0 || static_cast<size_t>(entry.id) >= logits.size()) continue;
     float& logit = logits[static_cast<size_t>(entry.id)];
-    logit = logit > 0 ? logit / repetition : logit * repetition;
+    logit = bounded(logit > 0 ? logit / repetition : logit * repetition);
     if (entry.num_generated > 0) {
-      logit -= frequency * static_cast<float>(entry.num_generated) + presence;
+      logit = bounded(logit - (frequency * static_cast<float>(entry.num_generated) + presence));
     }
   }
 }
 
 // The `count` largest logits, best first, lowest id first among equals.
 void best_logits(std::span<const float> logits, size_t count, std::vector<TokenLogprob>& best) {
+  constexpr size_t kBlock = 256;
   best.clear();
   if (count == 0) return;
   const auto better = [](const TokenLogprob& a, const TokenLogprob& b) {
     return a.logprob > b.logprob || (a.logprob == b.logprob && a.id < b.id);
   };
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (best.size() == count && logits[i] <= best.back().logprob) continue;
-    if (logits[i] == kForbidden) continue;
-    const TokenLogprob entry{static_cast<TokenId>(i), logits[i]};
-    best.insert(std::upper_bound(best.begin(), best.end(), entry, better), entry);
-    if (best.size() > count) best.pop_back();
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const auto block = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
+    if (best.size() == count && largest_of(block) <= best.back().logprob) continue;
+    for (size_t i = 0; i < block.size(); ++i) {
+      if (best.size() == count && block[i] <= best.back().logprob) continue;
+      if (block[i] == kForbidden) continue;
+      const TokenLogprob entry{static_cast<TokenId>(begin + i), block[i]};
+      best.insert(std::upper_bound(best.begin(), best.end(), entry, better), entry);
+      if (best.size() > count) best.pop_back();
+    }
   }
 }
 
@@ -79,16 +66,29 @@ Sampler::Sampler(const Kernels& kernels, int32_t vocab_size, std::vector<TokenId
   for (const TokenId id : disallowed_) CHECK(id >= 0 && id < vocab_size_);
 }
 
-void Sampler::forbid(const Row& row, const SamplerState& state) const {
-  for (const TokenId id : disallowed_) row.logits[static_cast<size_t>(id)] = kForbidden;
+// Returns whether an id as large as `largest` was forbidden.
+bool Sampler::forbid(const Row& row, const SamplerState& state, float largest) const {
+  bool lost_largest = false;
+  const auto drop = [&](float& logit) {
+    lost_largest = lost_largest || logit >= largest;
+    logit = kForbidden;
+  };
+  for (const TokenId id : disallowed_) drop(row.logits[static_cast<size_t>(id)]);
   for (const TokenId id : state.banned_now()) {
-    if (id >= 0 && id < vocab_size_) row.logits[static_cast<size_t>(id)] = kForbidden;
+    if (id >= 0 && id < vocab_size_) drop(row.logits[static_cast<size_t>(id)]);
   }
-  if (row.mask.empty()) return;
+  if (row.mask.empty()) return lost_largest;
   CHECK(row.mask.size() * 32 >= row.logits.size());
-  for (size_t id = 0; id < row.logits.size(); ++id) {
-    if ((row.mask[id / 32] >> (id % 32) & 1u) == 0) row.logits[id] = kForbidden;
+  for (size_t begin = 0; begin < row.logits.size(); begin += 32) {
+    const uint32_t allowed = row.mask[begin / 32];
+    if (allowed == ~0u) continue;
+    const std::span<float> part =
+        row.logits.subspan(begin, std::min<size_t>(32, row.logits.size() - begin));
+    for (size_t bit = 0; bit < part.size(); ++bit) {
+      if ((allowed >> bit & 1u) == 0) drop(part[bit]);
+    }
   }
+  return lost_largest;
 }
 
 SampledToken Sampler::sample(const Row& row, const SamplerState& state, Scratch& scratch,
@@ -97,11 +97,15 @@ SampledToken Sampler::sample(const Row& row, const SamplerState& state, Scratch&
   const SamplingParams& params = state.params();
   SampledToken token;
   top.clear();
-  token.not_finite = !all_finite(row.logits);
+  const RowSummary raw = summarize(row.logits);
+  token.not_finite = !raw.finite;
   if (token.not_finite) return token;
-  forbid(row, state);
-  apply_bias_and_penalties(row.logits, state);
-  const float maximum = largest(row.logits);
+  bool look_again = forbid(row, state, raw.largest);
+  if (params.uses_penalties() || !params.logit_bias.empty()) {
+    apply_bias_and_penalties(row.logits, state);
+    look_again = true;
+  }
+  const float maximum = look_again ? summarize(row.logits).largest : raw.largest;
   if (maximum == kForbidden) {  // a mask that allows nothing
     token.not_finite = true;
     return token;
@@ -123,11 +127,10 @@ TokenId Sampler::pick(const Row& row, const SamplingParams& params, float maximu
                       Scratch& scratch) const {
   const std::span<const float> logits = row.logits;
   if (params.greedy() || params.top_k == 1) {
-    return static_cast<TokenId>(std::find(logits.begin(), logits.end(), maximum) - logits.begin());
+    return first_of(logits, maximum);
   }
-  // Below 1e-3 the largest weight is alone for any float difference that matters; the bound keeps
-  // the quotient finite.
-  const auto inverse = static_cast<float>(1.0 / std::max(params.temperature, 1e-3));
+  // The bound keeps the quotient finite; no two floats that differ are that close.
+  const auto inverse = static_cast<float>(1.0 / std::max(params.temperature, 1e-30));
   scratch.weights.resize(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) scratch.weights[i] = (logits[i] - maximum) * inverse;
   kernels_.exp_sum(scratch.weights.data(), vocab_size_, 0.0f);

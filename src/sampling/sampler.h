@@ -44,7 +44,7 @@ class Sampler {
                       std::vector<TokenLogprob>& top) const;
 
  private:
-  void forbid(const Row& row, const SamplerState& state) const;
+  bool forbid(const Row& row, const SamplerState& state, float largest) const;
   TokenId pick(const Row& row, const SamplingParams& params, float maximum, Scratch& scratch) const;
 
   const Kernels& kernels_;

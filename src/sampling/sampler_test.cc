@@ -249,6 +249,32 @@ TEST_F(SamplerTest, Logprobs_AreNormalisedBeforeTemperature) {
   EXPECT_FLOAT_EQ(result_.logprob, top_[0].logprob);
 }
 
+TEST_F(SamplerTest, TinyTemperature_StillTellsCloseLogitsApart) {
+  std::vector<float> logits(kVocab, 0.0f);
+  logits[50] = 1e-4f;
+  for (const double temperature : {1e-5, 1e-30, 1e-300}) {
+    params_.temperature = temperature;
+    for (int64_t position = 0; position < 20; ++position) EXPECT_EQ(sample(logits, position), 50);
+  }
+}
+
+TEST_F(SamplerTest, HugeLogits_StayFiniteUnderPenalties) {
+  history_ = {3, 4, 4};
+  num_prompt_ = 1;
+  params_.repetition_penalty = 0.01;
+  params_.frequency_penalty = -2;
+  params_.top_p = 0.9;
+  params_.num_top_logprobs = 3;
+  std::vector<float> logits(kVocab, -3e38f);
+  logits[3] = 3e38f;  // becomes more than a float can hold
+  for (int64_t position = 0; position < 20; ++position) EXPECT_EQ(sample(logits, position), 3);
+  EXPECT_FALSE(result_.not_finite);
+  EXPECT_FLOAT_EQ(result_.logprob, 0.0f);
+  logits[3] = -3e38f;
+  params_.repetition_penalty = 10;  // downwards: as good as forbidden
+  for (int64_t position = 0; position < 20; ++position) EXPECT_NE(sample(logits, position), 3);
+}
+
 TEST_F(SamplerTest, NotFiniteRow_IsFlagged) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
