@@ -1,12 +1,12 @@
 # Nothing is downloaded here: dev/setup.sh installs packages, or unpacks headers under .deps/.
-list(APPEND CMAKE_PREFIX_PATH ${CMAKE_SOURCE_DIR}/.deps/root/usr)
+list(APPEND CMAKE_PREFIX_PATH ${CMAKE_SOURCE_DIR}/.deps/prefix/usr)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 
 set(SPARROW_BOOST_INCLUDE "" CACHE PATH "Folder that holds boost/ (>= 1.81); found by itself when empty")
 if(NOT SPARROW_BOOST_INCLUDE)
-  if(EXISTS ${CMAKE_SOURCE_DIR}/.deps/root/usr/include/boost/version.hpp)
-    set(SPARROW_BOOST_INCLUDE ${CMAKE_SOURCE_DIR}/.deps/root/usr/include)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/.deps/prefix/usr/include/boost/version.hpp)
+    set(SPARROW_BOOST_INCLUDE ${CMAKE_SOURCE_DIR}/.deps/prefix/usr/include)
   else()
     set(SPARROW_BOOST_INCLUDE /usr/include)
   endif()

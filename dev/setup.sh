@@ -61,7 +61,7 @@ may_use_root() {
 # Headers and static libraries of one package under .deps/, for machines without root or where the
 # package would push out another one.
 unpack() {
-  local package="$1" folder=".deps/root"
+  local package="$1" folder=".deps/prefix"
   say "unpacking $package under $folder/"
   mkdir -p "$folder" .deps/archives .deps/stamp
   (cd .deps/archives && apt-get download -q "$package" >/dev/null)

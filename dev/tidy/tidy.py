@@ -191,7 +191,7 @@ def check_headers(root, args):
         elif len(lines) < 2 or not lines[1].startswith("//"):
             problems.append(f"src/{rel(root, path)}:2: headers: say what it is, threads, owner, errors, source")
     flags = ["-std=c++20", "-fsyntax-only", "-x", "c++", "-w", f"-I{root}/src", "-DFMT_HEADER_ONLY"]
-    for extra in (root / ".deps/root/usr/include",):
+    for extra in (root / ".deps/prefix/usr/include",):
         if extra.exists():
             flags += ["-isystem", str(extra)]
 
