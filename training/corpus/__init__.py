@@ -1,0 +1,1 @@
+"""Corpus of the bundled model: problems made, solved and checked by code."""
