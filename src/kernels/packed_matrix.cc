@@ -109,6 +109,8 @@ WeightFormat weight_format_for(TensorType type) {
       return WeightFormat::kQ8_0;
     case TensorType::kQ4_0:
       return WeightFormat::kQ4_0;
+    default:
+      break;
   }
   CHECK(false && "tensor type without a packed format");
   return WeightFormat::kF32;

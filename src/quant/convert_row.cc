@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "quant/block_formats.h"
+#include "quant/convert_int_groups.h"
 #include "tensor/half.h"
 
 namespace sparrow {
@@ -102,6 +103,13 @@ void dequantize_row(TensorType type, const std::byte* row, int64_t cols, float* 
         dequantize_q4_0(load<BlockQ4_0>(row, i), out + i * kQuantBlock);
       }
       return;
+    case TensorType::kI4G32:
+    case TensorType::kI4G64:
+    case TensorType::kI4G128:
+    case TensorType::kI8G32:
+    case TensorType::kI8G64:
+    case TensorType::kI8G128:
+      return dequantize_int_groups(type, row, cols, out);
   }
   CHECK(false && "unknown tensor type");
 }
@@ -125,6 +133,13 @@ void quantize_row(TensorType type, const float* values, int64_t cols, std::byte*
     case TensorType::kQ4_0:
       for (int64_t i = 0; i < blocks; ++i) store(row, i, quantize_q4_0(values + i * kQuantBlock));
       return;
+    case TensorType::kI4G32:
+    case TensorType::kI4G64:
+    case TensorType::kI4G128:
+    case TensorType::kI8G32:
+    case TensorType::kI8G64:
+    case TensorType::kI8G128:
+      return quantize_int_groups(type, TensorType::kF32, values, cols, row);
   }
   CHECK(false && "unknown tensor type");
 }
@@ -134,9 +149,10 @@ int64_t first_non_finite(TensorType type, std::span<const std::byte> bytes) {
   const auto block_bytes = static_cast<size_t>(info.block_bytes);
   CHECK(bytes.size() % block_bytes == 0);
   // The exponent of every type lies in the top bits of a little-endian word at the block's start:
-  // of the element itself, or of the fp16 scale.
-  const size_t word_offset = type == TensorType::kF32 ? 2 : 0;
-  const bool fp16 = type != TensorType::kF32 && type != TensorType::kBF16;
+  // of the element itself, or of the fp16 or fp32 scale.
+  const bool fp32 = type == TensorType::kF32 || is_int_group(type);
+  const size_t word_offset = fp32 ? 2 : 0;
+  const bool fp16 = !fp32 && type != TensorType::kBF16;
   const unsigned exponent_mask = fp16 ? 0x7c00u : 0x7f80u;
   const size_t count = bytes.size() / block_bytes;
   for (size_t i = 0; i < count; ++i) {

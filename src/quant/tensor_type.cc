@@ -9,12 +9,18 @@
 namespace sparrow {
 namespace {
 
-constexpr std::array<TensorTypeInfo, 5> kTypes = {{
+constexpr std::array<TensorTypeInfo, 11> kTypes = {{
     {TensorType::kF32, "f32", 1, 4},
     {TensorType::kF16, "f16", 1, 2},
     {TensorType::kBF16, "bf16", 1, 2},
     {TensorType::kQ8_0, "q8_0", 32, 34},
     {TensorType::kQ4_0, "q4_0", 32, 18},
+    {TensorType::kI4G32, "i4g32", 32, 24},
+    {TensorType::kI4G64, "i4g64", 64, 40},
+    {TensorType::kI4G128, "i4g128", 128, 72},
+    {TensorType::kI8G32, "i8g32", 32, 36},
+    {TensorType::kI8G64, "i8g64", 64, 68},
+    {TensorType::kI8G128, "i8g128", 128, 132},
 }};
 
 }  // namespace
@@ -37,6 +43,7 @@ std::optional<TensorType> tensor_type_from_name(std::string_view name) {
 }
 
 std::optional<TensorType> tensor_type_from_ggml_id(uint32_t id) {
+  if (id >= kFirstMemoryOnlyType) return std::nullopt;
   for (const TensorTypeInfo& info : kTypes) {
     if (static_cast<uint32_t>(info.type) == id) return info.type;
   }

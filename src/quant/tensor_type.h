@@ -1,6 +1,7 @@
 #pragma once
 // TensorType: every element format a weight can have in a file, with its block geometry. Numeric
-// values are GGML's type ids (ggml docs/gguf.md), which GGUF files store.
+// values are GGML's type ids (ggml docs/gguf.md), which GGUF files store; from kFirstMemoryOnlyType
+// on they are ours and stand in no file.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,12 +10,21 @@
 
 namespace sparrow {
 
+inline constexpr uint32_t kFirstMemoryOnlyType = 0x10000;
+
 enum class TensorType : uint32_t {
   kF32 = 0,
   kF16 = 1,
   kQ4_0 = 2,
   kQ8_0 = 8,
   kBF16 = 30,
+  // Grouped integers as quantized Hugging Face checkpoints are read (int_group_blocks.h).
+  kI4G32 = kFirstMemoryOnlyType,
+  kI4G64,
+  kI4G128,
+  kI8G32,
+  kI8G64,
+  kI8G128,
 };
 
 struct TensorTypeInfo {
@@ -25,7 +35,7 @@ struct TensorTypeInfo {
 };
 
 const TensorTypeInfo& tensor_type_info(TensorType type);
-// Case-insensitive; nothing for an unknown name or id.
+// Case-insensitive; nothing for an unknown name or id. Ids are those a file may hold.
 std::optional<TensorType> tensor_type_from_name(std::string_view name);
 std::optional<TensorType> tensor_type_from_ggml_id(uint32_t id);
 

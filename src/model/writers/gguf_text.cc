@@ -35,6 +35,8 @@ uint32_t file_type(TensorType type) {
       return 7;
     case TensorType::kBF16:
       return 32;
+    default:
+      break;
   }
   return 0;
 }

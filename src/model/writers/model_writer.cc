@@ -14,6 +14,7 @@
 #include "model/files/tensor_layout.h"
 #include "model/writers/gguf_text.h"
 #include "model/writers/hf_text.h"
+#include "quant/convert_int_groups.h"
 
 namespace sparrow {
 namespace {
@@ -59,6 +60,11 @@ Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const std::string& path
                                                          TensorType type) {
   RETURN_IF_ERROR(check_model_config(description.config, "config"));
   const bool gguf = path.ends_with(".gguf");
+  if (is_int_group(type)) {
+    return invalid_argument(
+        fmt::format("{}: GGUF has no type {}; expected f32, f16, bf16, q8_0 or q4_0", path,
+                    tensor_type_info(type).name));
+  }
   if (!gguf && tensor_type_info(type).block_elements != 1) {
     return invalid_argument(fmt::format(
         "{}: type {} can only be written to a GGUF file; expected a path that ends in .gguf, or "
