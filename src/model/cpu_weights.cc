@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/files/tensor_layout.h"
+#include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
 
 namespace sparrow {
@@ -35,6 +36,10 @@ class WeightLoader {
   Status load_matrix(const std::string& name, PackedMatrix& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
     const TensorType type = packed_type(tensor, format_);
+    if (is_int_group(type)) {
+      return unimplemented(fmt::format("{}: {} matrices cannot be computed with yet", name,
+                                       tensor_type_info(type).name));
+    }
     ASSIGN_OR_RETURN(out,
                      PackedMatrix::allocate(weight_format_for(type), tensor.rows, tensor.cols));
     std::vector<Status> failures(scratch_.size());
@@ -167,7 +172,7 @@ Result<int64_t> packed_weights_bytes(const TensorSource& source,
                                      std::optional<WeightFormat> format) {
   int64_t bytes = 0;
   for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
-    ASSIGN_OR_RETURN(const SourceTensor tensor, source.tensor(layout.name));
+    ASSIGN_OR_RETURN(const SourceTensor tensor, source.describe(layout.name));
     if (layout.is_vector) {
       bytes += layout.rows * layout.cols * static_cast<int64_t>(sizeof(float));
       continue;

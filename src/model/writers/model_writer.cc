@@ -14,7 +14,6 @@
 #include "model/files/tensor_layout.h"
 #include "model/writers/gguf_text.h"
 #include "model/writers/hf_text.h"
-#include "quant/convert_int_groups.h"
 
 namespace sparrow {
 namespace {
@@ -27,15 +26,32 @@ constexpr std::array<const char*, 6> kTokenizerFiles = {
     "vocab.json",          "merges.txt"};
 constexpr size_t kMaxTokenizerFileBytes = 64u << 20;
 
-std::vector<PlannedTensor> plan_tensors(const ModelConfig& config, TensorType type, bool gguf) {
+std::vector<PlannedTensor> plan_tensors(const ModelConfig& config, const TensorTypeRule& rule) {
   std::vector<PlannedTensor> tensors;
   for (LayoutTensor& tensor : qwen2_tensor_layout(config)) {
-    const bool fits = tensor.cols % tensor_type_info(type).block_elements == 0;
-    const bool plain = (tensor.is_vector && gguf) || !fits;
-    tensors.push_back({std::move(tensor.name), plain ? TensorType::kF32 : type, tensor.rows,
-                       tensor.cols, tensor.is_vector});
+    const TensorType type = rule(tensor);
+    CHECK(tensor.cols % tensor_type_info(type).block_elements == 0);
+    tensors.push_back({std::move(tensor.name), type, tensor.rows, tensor.cols, tensor.is_vector});
   }
   return tensors;
+}
+
+// What the path's kind of file can hold.
+Status check_types(const std::string& path, const std::vector<PlannedTensor>& tensors, bool gguf) {
+  for (const PlannedTensor& tensor : tensors) {
+    const TensorTypeInfo& info = tensor_type_info(tensor.type);
+    if (gguf && !tensor_type_from_ggml_id(static_cast<uint32_t>(tensor.type)).has_value()) {
+      return invalid_argument(fmt::format("{}: GGUF has no type {}; expected one of {}", path,
+                                          info.name, ggml_type_names()));
+    }
+    if (!gguf && info.block_elements != 1) {
+      return invalid_argument(fmt::format(
+          "{}: type {} can only be written to a GGUF file; expected a path that ends in .gguf, or "
+          "one of the types f32, f16, bf16 for a directory",
+          path, info.name));
+    }
+  }
+  return ok_status();
 }
 
 uint64_t rounded_up(uint64_t size, uint64_t alignment) {
@@ -58,23 +74,24 @@ Status copy_tokenizer_files(const std::string& from, const std::string& to) {
 Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const std::string& path,
                                                          const ModelDescription& description,
                                                          TensorType type) {
+  const bool gguf = path.ends_with(".gguf");
+  const TensorTypeRule rule = [type, gguf](const LayoutTensor& tensor) {
+    const bool fits = tensor.cols % tensor_type_info(type).block_elements == 0;
+    return (tensor.is_vector && gguf) || !fits ? TensorType::kF32 : type;
+  };
+  return create(path, description, rule);
+}
+
+Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const std::string& path,
+                                                         const ModelDescription& description,
+                                                         const TensorTypeRule& rule) {
   RETURN_IF_ERROR(check_model_config(description.config, "config"));
   const bool gguf = path.ends_with(".gguf");
-  if (is_int_group(type)) {
-    return invalid_argument(
-        fmt::format("{}: GGUF has no type {}; expected f32, f16, bf16, q8_0 or q4_0", path,
-                    tensor_type_info(type).name));
-  }
-  if (!gguf && tensor_type_info(type).block_elements != 1) {
-    return invalid_argument(fmt::format(
-        "{}: type {} can only be written to a GGUF file; expected a path that ends in .gguf, or "
-        "one of the types f32, f16, bf16 for a directory",
-        path, tensor_type_info(type).name));
-  }
   std::unique_ptr<ModelWriter> writer(new ModelWriter());
   writer->path_ = path;
   while (writer->path_.size() > 1 && writer->path_.back() == '/') writer->path_.pop_back();
-  writer->tensors_ = plan_tensors(description.config, type, gguf);
+  writer->tensors_ = plan_tensors(description.config, rule);
+  RETURN_IF_ERROR(check_types(path, writer->tensors_, gguf));
   RETURN_IF_ERROR(gguf ? writer->start_gguf(description) : writer->start_directory(description));
   return writer;
 }

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "model/files/tensor_layout.h"
 #include "model/model_config.h"
 #include "model/model_files.h"
 #include "model/writers/staged_file.h"
@@ -45,6 +47,9 @@ struct PlannedTensor {
   uint64_t size_bytes() const { return tensor_row_bytes(type, cols) * static_cast<uint64_t>(rows); }
 };
 
+// The type a tensor shall have; its rows must be whole blocks of it.
+using TensorTypeRule = std::function<TensorType(const LayoutTensor&)>;
+
 class ModelWriter {
  public:
   // A path that ends in ".gguf" becomes a GGUF file (which replaces one of that name), any other
@@ -54,6 +59,10 @@ class ModelWriter {
   static Result<std::unique_ptr<ModelWriter>> create(const std::string& path,
                                                      const ModelDescription& description,
                                                      TensorType type);
+  // The same with a type chosen for every tensor.
+  static Result<std::unique_ptr<ModelWriter>> create(const std::string& path,
+                                                     const ModelDescription& description,
+                                                     const TensorTypeRule& rule);
   ~ModelWriter();
   ModelWriter(const ModelWriter&) = delete;
   ModelWriter& operator=(const ModelWriter&) = delete;
