@@ -19,7 +19,7 @@ struct CpuExecutor::Impl {
         kernels(kernel_table),
         plan(memory_plan),
         sizes(workspace_sizes(executor_options, memory_plan)),
-        pool(memory_plan.num_threads),
+        pool(memory_plan.num_threads, executor_options.pinned_cpus),
         forward(config, kernels, sizes, pool),
         head(config, kernels, sizes, options.num_slots, options.disallowed_tokens, pool) {
     tokens.reserve(static_cast<size_t>(sizes.max_rows));
@@ -101,6 +101,10 @@ Status CpuExecutor::load(TensorSource& source) {
   RETURN_IF_ERROR(impl_->workspace.allocate(impl_->config, impl_->sizes));
   ASSIGN_OR_RETURN(impl_->weights, load_cpu_weights(source, fixed.weight_format, impl_->pool));
   impl_->plan.weights_bytes = impl_->weights->total_bytes();
+  if (fixed.kv_type == KvType::kInt8) {
+    RETURN_IF_ERROR(
+        impl_->cache.key_bias().load(impl_->config, *impl_->weights, fixed.max_context));
+  }
   return ok_status();
 }
 
@@ -109,6 +113,7 @@ Ticket CpuExecutor::begin(const BatchPlan& plan) {
   CHECK(impl.weights.has_value() && impl.in_flight == nullptr);
   CHECK(!plan.empty() && plan.num_tokens() <= impl.options.max_batch_tokens);
   impl.begun = std::chrono::steady_clock::now();
+  impl.pool.pin_caller();
   impl.in_flight = &plan;
   impl.sampled = false;
   for (const SlotStart& start : plan.slot_starts) impl.head.start_slot(start);
