@@ -47,8 +47,8 @@ enum class KvType : uint8_t { kF32, kBF16, kInt8 };
 // A packed matrix as kernels see it: strips of 32 rows one after the other (packed_matrix.h).
 //   plain formats    per input k: [32 rows]
 //   grouped formats  per block of 32 to 256 inputs: scales, and codes four inputs of a row together
-//                    (strip_layout.h). Fewer bits than the file has where packing is simple: codes
-//                    of 2 and 3 bits take 4 here, those of 5 and 6 bits take 8.
+//                    (strip_layout.h). As many bits as the file has, but that codes of 2 and 3
+//                    bits take 4 here.
 struct PackedView {
   const uint8_t* data = nullptr;
   int64_t strip_bytes = 0;
