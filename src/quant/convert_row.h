@@ -16,10 +16,13 @@ namespace sparrow {
 
 // cols must be a multiple of the type's block.
 void dequantize_row(TensorType type, const std::byte* row, int64_t cols, float* out);
+// Types whose can_quantize() is true; any other ends the program.
 void quantize_row(TensorType type, const float* values, int64_t cols, std::byte* row);
 
-// Index of the first element that is NaN or infinite (for block types: of the first block whose
-// scale is), or -1. `bytes` is a whole number of blocks.
+bool can_quantize(TensorType type);
+
+// Index of the first element that is NaN or infinite (for block types: of the first block with a
+// scale or minimum that is), or -1. `bytes` is a whole number of blocks.
 int64_t first_non_finite(TensorType type, std::span<const std::byte> bytes);
 
 }  // namespace sparrow

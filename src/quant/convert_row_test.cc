@@ -14,8 +14,9 @@
 namespace sparrow {
 namespace {
 
-constexpr TensorType kAllTypes[] = {TensorType::kF32, TensorType::kF16, TensorType::kBF16,
-                                    TensorType::kQ8_0, TensorType::kQ4_0};
+constexpr TensorType kAllTypes[] = {TensorType::kF32,  TensorType::kF16,  TensorType::kBF16,
+                                    TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kQ4_1,
+                                    TensorType::kQ5_0, TensorType::kQ5_1};
 
 std::vector<float> random_row(int64_t cols, float scale, uint64_t seed) {
   std::vector<float> row(static_cast<size_t>(cols));
@@ -74,6 +75,44 @@ TEST(ConvertRow, Q4Rule_SignedLargestBecomesMinusEight) {
   EXPECT_EQ(block.nibbles[0], 0x88);
 }
 
+// The rules of 9.4 again, with the bytes written down.
+TEST(ConvertRow, Q41AndQ51Rule_RangeBecomesCodesFromTheMinimum) {
+  std::vector<float> row(32, -1.0f);
+  row[2] = 0.01f;  // 1.01 * 7.5 and 1.01 * 15.5 steps above the minimum: 8 and 16
+  row[16] = 1.0f;  // the top code
+  row[31] = 0.55f;
+  BlockQ4_1 four;
+  quantize_row(TensorType::kQ4_1, row.data(), 32, reinterpret_cast<std::byte*>(&four));
+  EXPECT_EQ(four.scale, f16_from_float(2.0f / 15));
+  EXPECT_EQ(four.minimum, f16_from_float(-1.0f));
+  EXPECT_EQ(four.nibbles[0], 0xf0);
+  EXPECT_EQ(four.nibbles[2], 0x08);
+  EXPECT_EQ(four.nibbles[15], 12 << 4);  // trunc(1.55 * 7.5 + 0.5)
+  BlockQ5_1 five;
+  quantize_row(TensorType::kQ5_1, row.data(), 32, reinterpret_cast<std::byte*>(&five));
+  EXPECT_EQ(five.scale, f16_from_float(2.0f / 31));
+  EXPECT_EQ(five.nibbles[0], 0xf0);
+  EXPECT_EQ(five.nibbles[2], 0x00);      // 16
+  EXPECT_EQ(five.nibbles[15], 8 << 4);   // 24 = trunc(1.55 * 15.5 + 0.5)
+  EXPECT_EQ(five.high_bits[0], 1 << 2);  // element 2
+  EXPECT_EQ(five.high_bits[2], 1);       // element 16
+  EXPECT_EQ(five.high_bits[3], 1 << 7);  // element 31
+}
+
+TEST(ConvertRow, Q50Rule_SignedLargestBecomesMinusSixteen) {
+  std::vector<float> row(32, 0.0f);
+  row[3] = -8.0f;
+  row[20] = 8.0f;
+  row[21] = 1.0f;
+  BlockQ5_0 block;
+  quantize_row(TensorType::kQ5_0, row.data(), 32, reinterpret_cast<std::byte*>(&block));
+  EXPECT_EQ(float_from_f16(block.scale), 0.5f);
+  EXPECT_EQ(block.nibbles[0], 0x00);        // zero is code 16
+  EXPECT_EQ(block.nibbles[4] >> 4, 15);     // +16 does not exist: clamped to +15
+  EXPECT_EQ(block.nibbles[5] >> 4, 2);      // 18 - 16
+  EXPECT_EQ(block.high_bits[0], 0xff - 8);  // all but element 3
+}
+
 TEST(ConvertRow, EveryType_ErrorStaysInsideHalfAStep) {
   for (const TensorType type : kAllTypes) {
     const int64_t cols = 256;
@@ -83,13 +122,17 @@ TEST(ConvertRow, EveryType_ErrorStaysInsideHalfAStep) {
     std::vector<float> back(static_cast<size_t>(cols));
     quantize_row(type, row.data(), cols, bytes.data() + 1);
     dequantize_row(type, bytes.data() + 1, cols, back.data());
-    // Half a step of the format at 0.1, plus the fp16 rounding of the scale. Q4_0 has no +8: a
-    // whole step there.
+    // Half a step of the format at 0.1, plus the fp16 rounding of scale and minimum. Q4_0 has no
+    // +8 and Q5_0 no +16: a whole step there.
+    const float half = 0.1f * 0x1p-11f;
     const float bound = type == TensorType::kF32    ? 0.0f
-                        : type == TensorType::kF16  ? 0.1f * 0x1p-11f
+                        : type == TensorType::kF16  ? half
                         : type == TensorType::kBF16 ? 0.1f * 0x1p-8f
-                        : type == TensorType::kQ8_0 ? 0.1f / 254 + 0.1f * 0x1p-11f
-                                                    : 0.1f / 8 + 0.1f * 0x1p-11f;
+                        : type == TensorType::kQ8_0 ? 0.1f / 254 + half
+                        : type == TensorType::kQ4_0 ? 0.1f / 8 + half
+                        : type == TensorType::kQ5_0 ? 0.1f / 16 + half
+                        : type == TensorType::kQ4_1 ? 0.1f / 15 + 3 * half
+                                                    : 0.1f / 31 + 3 * half;
     for (size_t i = 0; i < row.size(); ++i) {
       ASSERT_LE(std::abs(row[i] - back[i]), bound) << tensor_type_info(type).name << " " << i;
     }

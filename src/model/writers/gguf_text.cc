@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <unordered_map>
 
 #include "model/files/gguf_config.h"
@@ -22,21 +23,46 @@ void append_string(std::string& out, std::string_view text) {
   out += text;
 }
 
-// general.file_type of llama.cpp: what most tensors are.
-uint32_t file_type(TensorType type) {
+// general.file_type of llama.cpp for files whose largest part is of this type. Files of Q4_K and
+// Q5_K are mixes ("medium", with a head of Q6_K) unless every matrix is of that type ("small").
+uint32_t file_type(TensorType type, bool is_mix) {
   switch (type) {
-    case TensorType::kF32:
-      return 0;
     case TensorType::kF16:
       return 1;
     case TensorType::kQ4_0:
       return 2;
+    case TensorType::kQ4_1:
+      return 3;
     case TensorType::kQ8_0:
       return 7;
+    case TensorType::kQ5_0:
+      return 8;
+    case TensorType::kQ5_1:
+      return 9;
+    case TensorType::kQ4_K:
+      return is_mix ? 15 : 14;
+    case TensorType::kQ5_K:
+      return is_mix ? 17 : 16;
+    case TensorType::kQ6_K:
+      return 18;
     case TensorType::kBF16:
       return 32;
+    default:
+      return 0;  // F32, and types that we never write
   }
-  return 0;
+}
+
+// The type that most values of the file's matrices have.
+TensorType main_type(const std::vector<PlannedTensor>& tensors, bool& is_mix) {
+  std::map<TensorType, int64_t> values;
+  for (const PlannedTensor& tensor : tensors) {
+    if (!tensor.is_vector) values[tensor.type] += tensor.rows * tensor.cols;
+  }
+  is_mix = values.size() > 1;
+  const auto main =
+      std::max_element(values.begin(), values.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  return main == values.end() ? TensorType::kF32 : main->first;
 }
 
 class Metadata {
@@ -88,16 +114,15 @@ class Metadata {
 void put_config(const ModelDescription& description, const std::vector<PlannedTensor>& tensors,
                 Metadata& metadata) {
   const ModelConfig& config = description.config;
-  TensorType type = TensorType::kF32;
-  for (const PlannedTensor& tensor : tensors) {
-    if (tensor.type != TensorType::kF32) type = tensor.type;
-  }
+  bool is_mix = false;
+  const TensorType type = main_type(tensors, is_mix);
   metadata.put_string("general.architecture", "qwen2");
   metadata.put_string("general.name", description.name);
-  metadata.put_u32("general.file_type", file_type(type));
-  if (tensor_type_info(type).block_elements != 1) {
-    metadata.put_u32("general.quantization_version", 2);
-  }
+  metadata.put_u32("general.file_type", file_type(type, is_mix));
+  const bool quantized = std::any_of(tensors.begin(), tensors.end(), [](const PlannedTensor& one) {
+    return tensor_type_info(one.type).block_elements != 1;
+  });
+  if (quantized) metadata.put_u32("general.quantization_version", 2);
   metadata.put_u32("qwen2.block_count", config.num_layers);
   metadata.put_u32("qwen2.context_length", config.max_position);
   metadata.put_u32("qwen2.embedding_length", config.hidden_size);
