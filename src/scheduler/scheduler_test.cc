@@ -247,9 +247,14 @@ TEST_F(SchedulerTest, RepeatingText_NeedsFewStepsAndIsTheSame) {
   script_ = [](auto tokens) { return copy_of(tokens, 40); };
   speculation_.max_tokens = 8;
   make(64);
-  add(1, 40, 160);
+  const Sequence* sequence = add(1, 40, 160);
   int num_steps = 0;
-  for (; !scheduler_->idle(); ++num_steps) step();
+  for (; !scheduler_->idle(); ++num_steps) {
+    step();
+    if (scheduler_->idle()) continue;
+    EXPECT_EQ(scheduler_->blocks().num_used(), (sequence->num_computed + 3) / 4)
+        << "nothing is held for guesses";
+  }
   EXPECT_EQ(output_[1], alone(1, 40, 160));
   const SpeculationCounts& counts = scheduler_->speculation();
   EXPECT_EQ(counts.num_accepted_tokens, counts.num_draft_tokens) << "every guess is right";
