@@ -191,6 +191,7 @@ std::unique_ptr<CpuExecutor> make_tiny(TensorType type, int num_threads, int num
   options.num_slots = 32;
   options.num_blocks = num_blocks;
   options.max_batch_tokens = max_batch_tokens;
+  if (type == TensorType::kQ8_0) options.kv_type = KvType::kInt8;
   Result<std::unique_ptr<CpuExecutor>> executor = make_cpu_executor(tiny_config(), options);
   EXPECT_TRUE(executor.ok()) << executor.message();
   const Status loaded = (*executor)->load(weights);
