@@ -15,6 +15,7 @@
 #include "cmd/command.h"
 #include "cmd/model_options.h"
 #include "cmd/model_session.h"
+#include "cmd/speculation_options.h"
 #include "engine/engine.h"
 
 namespace sparrow {
@@ -147,10 +148,10 @@ class Printer final : public EventSink {
 
 class Chat {
  public:
-  Chat(const OptionValues& values, ModelSession session)
+  Chat(const OptionValues& values, ModelSession session, const SpeculationOptions& speculation)
       : values_(values),
         session_(std::move(session)),
-        engine_(*session_.executor, *session_.tokenizer, {}, nullptr) {}
+        engine_(*session_.executor, *session_.tokenizer, {.speculation = speculation}, nullptr) {}
 
   // Asks and prints; false when the answer failed.
   bool ask(const std::string& text) {
@@ -293,7 +294,8 @@ bool converse(Chat& chat) {
 }  // namespace
 
 const CommandSpec& run_spec() {
-  static const std::vector<OptionSpec> kOptions = with_model_options(own_options());
+  static const std::vector<OptionSpec> kOptions =
+      with_speculation_options(with_model_options(own_options()));
   static const CommandSpec kSpec{.name = "run",
                                  .summary = "Answer once, or chat in the terminal",
                                  .positional = "[PROMPT]",
@@ -306,12 +308,14 @@ int run_run(const OptionValues& values) {
   const Status log = configure_log(
       {.level = values.flag("verbose") ? LogLevel::kInfo : LogLevel::kWarning, .file = {}});
   if (!log.ok()) return fail(log);
+  const Result<SpeculationOptions> speculation = speculation_options(values);
+  if (!speculation.ok()) return fail(speculation.status());
   Result<ModelSession> session = open_session(values, "", {.num_slots = 1});
   if (!session.ok()) return fail(session.status());
   struct sigaction action {};
   action.sa_handler = on_interrupt;  // no SA_RESTART: a waiting read returns
   sigaction(SIGINT, &action, nullptr);
-  Chat chat(values, std::move(session).value());
+  Chat chat(values, std::move(session).value(), *speculation);
   if (values.positional().empty()) return converse(chat) ? 0 : 1;
   return chat.ask(fmt::format("{}", fmt::join(values.positional(), " "))) ? 0 : 1;
 }

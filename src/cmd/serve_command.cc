@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cmd/command.h"
 #include "cmd/model_session.h"
+#include "cmd/speculation_options.h"
 #include "cmd/version.h"
 #include "engine/engine_thread.h"
 #include "http/http_server.h"
@@ -108,8 +109,10 @@ http::ServerOptions server_options(const OptionValues& values) {
   return options;
 }
 
-EngineOptions engine_options(const OptionValues& values, const std::string& model_name) {
+EngineOptions engine_options(const OptionValues& values, const std::string& model_name,
+                             const SpeculationOptions& speculation) {
   EngineOptions options;
+  options.speculation = speculation;
   options.max_num_seqs = static_cast<int>(values.integer("max-num-seqs"));
   options.max_num_batched_tokens = static_cast<int>(values.integer("max-num-batched-tokens"));
   options.max_step_ms = values.number("max-step-ms");
@@ -180,6 +183,7 @@ void log_ready(const OptionValues& values, const api::ModelInfo& info, uint16_t 
 
 // What only happens while loading; the signal ends the process at once, nothing is running yet.
 Status serve(const OptionValues& values) {
+  ASSIGN_OR_RETURN(const SpeculationOptions speculation, speculation_options(values));
   const sigset_t signals = block_signals();
   MetricsRegistry metrics;
   api::ApiServer api(api_options(values), metrics);
@@ -199,7 +203,7 @@ Status serve(const OptionValues& values) {
   }
   const api::ModelInfo info = model_info(values, *session);
   Engine engine(*session->executor, *session->tokenizer,
-                engine_options(values, info.served_names.front()), &metrics);
+                engine_options(values, info.served_names.front(), speculation), &metrics);
   const RealClock clock;
   EngineThread thread(engine, clock);
   thread.start();

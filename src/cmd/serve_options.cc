@@ -3,6 +3,7 @@
 
 #include "cmd/command.h"
 #include "cmd/model_options.h"
+#include "cmd/speculation_options.h"
 
 namespace sparrow {
 namespace {
@@ -218,7 +219,7 @@ constexpr const char* kExamples =
     "  SPARROW_MODEL=deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B sparrow serve --threads 4\n";
 
 std::vector<OptionSpec> all_options() {
-  std::vector<OptionSpec> all = with_model_options({});
+  std::vector<OptionSpec> all = with_speculation_options(with_model_options({}));
   for (const auto& part :
        {server_options(), process_options(), limit_options(), answer_options()}) {
     all.insert(all.end(), part.begin(), part.end());

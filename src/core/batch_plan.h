@@ -5,6 +5,12 @@
 // sequence at consecutive positions. The executor computes them, appends their K and V to the
 // sequence's blocks, and samples after the last num_logit_rows of them.
 //
+// The last num_drafts tokens of a span may be guesses (speculation). Then num_logit_rows is
+// num_drafts + 1; the executor samples these rows in order, each with the sampler state the tokens
+// before it left behind, and stops behind the first token that is not the guess of the next row.
+// Only what was sampled counts: 1..num_drafts + 1 tokens come out, the same as without guesses. K
+// and V of wrong guesses stay in the blocks until the next spans overwrite them.
+//
 // The vectors are reused from step to step: after warm-up, filling a plan does not allocate.
 // Written by the engine thread; read-only from Executor::begin() until wait() returned.
 
@@ -25,7 +31,9 @@ struct Span {
   int32_t token_begin = 0;     // index into BatchPlan::token_ids
   int32_t block_begin = 0;     // index into BatchPlan::block_ids; the sequence's whole block table
   int32_t num_blocks = 0;      // covers positions [0, first_position + num_tokens)
-  int32_t mask_row = -1;       // row of the masks given to Executor::sample(), -1: unconstrained
+  int32_t mask_row = -1;       // row of the masks given to Executor::sample(), -1: unconstrained;
+                               // with drafts, logit row i has the mask mask_row + i
+  int32_t num_drafts = 0;      // the last this many tokens are guesses
 };
 
 // Tells the executor that a slot now belongs to a new (or resumed) sequence. Comes before the

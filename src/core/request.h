@@ -41,6 +41,7 @@ struct Request {
   ReasoningTokens reasoning;
   int num_choices = 1;
   bool skip_special_tokens = true;      // special tokens do not appear in the text
+  bool speculative = true;              // may be drafted; the text is the same either way
   int priority = 0;                     // lower first
   std::string fairness_key;             // tenant; empty = one common
   std::shared_ptr<TokenMasker> masker;  // constraint of choice 0; null: none

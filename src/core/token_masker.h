@@ -16,7 +16,8 @@ class TokenMasker {
   // Sets bit t of `mask` (one bit per id of the padded vocabulary) iff token t may come next.
   // False when nothing is constrained at this point; the mask is then untouched.
   virtual bool fill(std::span<uint32_t> mask) = 0;
-  // Advances over a committed token. False when the token breaks the constraint (a defect).
+  // Advances over a committed token, or over a guess whose turn is rolled back. False, without
+  // advancing, when the token breaks the constraint (a defect).
   virtual bool accept(TokenId token) = 0;
   // Undoes the last num_tokens accepts.
   virtual void roll_back(int num_tokens) = 0;

@@ -27,7 +27,8 @@ SchedulerOptions scheduler_options(const ExecutorLimits& limits, const EngineOpt
           .max_batch_tokens = limits.max_batch_tokens,
           .max_num_seqs = options.max_num_seqs,
           .max_num_batched_tokens = options.max_num_batched_tokens,
-          .max_step_ms = options.max_step_ms};
+          .max_step_ms = options.max_step_ms,
+          .speculation = options.speculation};
 }
 
 // Prompt and output of one sequence can never exceed what the blocks hold.
@@ -48,7 +49,9 @@ struct Engine::Impl final : public TokenConsumer {
         max_context(longest_sequence(limits)),
         inbox(options.inbox_capacity),
         scheduler(scheduler_options(limits, options)) {
-    if (metrics_in != nullptr) metrics.emplace(*metrics_in, options.model_name);
+    if (metrics_in != nullptr) {
+      metrics.emplace(*metrics_in, options.model_name, options.speculation.max_tokens);
+    }
     mask_words_per_row = (limits.vocab_size + 31) / 32;
   }
 
@@ -76,6 +79,7 @@ struct Engine::Impl final : public TokenConsumer {
   void add_choice(const std::shared_ptr<const Request>& request, int choice, EventSink* sink);
   void assign_mask_rows(const BatchPlan& plan);
   void fill_masks(const BatchPlan& plan);
+  void fill_mask_rows(const BatchPlan& plan, const Span& span, TokenMasker& masker);
   void note_step(const BatchPlan& plan, bool step_failed, Duration elapsed);
   void run_step(const BatchPlan& plan, TimePoint now);
   void collect_finished(TimePoint now);
@@ -223,7 +227,9 @@ void Engine::Impl::assign_mask_rows(const BatchPlan& plan) {
   int32_t num_rows = 0;
   for (size_t i = 0; i < plan.spans.size(); ++i) {
     const bool is_constrained = scheduler.planned(i).request->masker != nullptr;
-    if (is_constrained && plan.spans[i].num_logit_rows > 0) scheduler.set_mask_row(i, num_rows++);
+    if (!is_constrained || plan.spans[i].num_logit_rows == 0) continue;
+    scheduler.set_mask_row(i, num_rows);
+    num_rows += 1 + plan.spans[i].num_drafts;
   }
 }
 
@@ -231,12 +237,31 @@ void Engine::Impl::fill_masks(const BatchPlan& plan) {
   mask_words.clear();
   for (size_t i = 0; i < plan.spans.size(); ++i) {
     if (plan.spans[i].mask_row < 0) continue;
-    const size_t begin = mask_words.size();
-    mask_words.resize(begin + static_cast<size_t>(mask_words_per_row), 0);
-    const std::span<uint32_t> row = std::span(mask_words).subspan(begin);
-    // Unconstrained at this point: every token may come.
-    if (!scheduler.planned(i).request->masker->fill(row)) std::fill(row.begin(), row.end(), ~0u);
+    fill_mask_rows(plan, plan.spans[i], *scheduler.planned(i).request->masker);
   }
+}
+
+// A draft has the mask that follows the drafts before it. The masker walks over them and back
+// again; behind a draft that may not come no row is ever sampled, so those masks stay empty.
+void Engine::Impl::fill_mask_rows(const BatchPlan& plan, const Span& span, TokenMasker& masker) {
+  const auto words = static_cast<size_t>(mask_words_per_row);
+  const size_t begin = mask_words.size();
+  mask_words.resize(begin + words * static_cast<size_t>(1 + span.num_drafts), 0);
+  const int32_t first_draft = span.token_begin + span.num_tokens - span.num_drafts;
+  int num_accepted = 0;
+  while (true) {
+    const std::span<uint32_t> row =
+        std::span(mask_words).subspan(begin + words * static_cast<size_t>(num_accepted), words);
+    // Unconstrained at this point: every token may come.
+    if (!masker.fill(row)) std::fill(row.begin(), row.end(), ~0u);
+    if (num_accepted == span.num_drafts) break;
+    const auto draft =
+        static_cast<size_t>(plan.token_ids[static_cast<size_t>(first_draft + num_accepted)]);
+    const bool may_come = (row[draft / 32] >> (draft % 32) & 1u) != 0;
+    if (!may_come || !masker.accept(static_cast<TokenId>(draft))) break;
+    ++num_accepted;
+  }
+  if (num_accepted > 0) masker.roll_back(num_accepted);
 }
 
 // Synchronous order; begin, masks and wait stand where the overlapped order (begin(t + 1), wait(t),
@@ -253,6 +278,7 @@ void Engine::Impl::run_step(const BatchPlan& plan, TimePoint now) {
   const Duration elapsed{std::max<int64_t>(result.elapsed_ns, 0)};
   note_step(plan, result.failed, elapsed);
   scheduler.commit(result, now + elapsed, *this);
+  if (metrics) metrics->on_speculation(scheduler.speculation());
 }
 
 void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration elapsed) {
@@ -262,6 +288,7 @@ void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration e
   report.executor_time = elapsed;
   for (const Span& span : plan.spans) {
     report.context_tokens += span.first_position + span.num_tokens;
+    report.num_tokens_drafted += span.num_drafts;
   }
   num_failed_steps = step_failed ? num_failed_steps + 1 : 0;
   if (num_failed_steps >= kMaxFailedSteps) failed.store(true);
@@ -272,7 +299,8 @@ void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration e
     mean.store(old == 0 ? value : old + kAverageWeight * (value - old), std::memory_order_relaxed);
   };
   average(step_ms_mean, to_ms(elapsed));
-  const bool is_prefill = plan.num_tokens() > 2 * static_cast<int>(plan.spans.size());
+  const int num_known = plan.num_tokens() - report.num_tokens_drafted;
+  const bool is_prefill = num_known > 2 * static_cast<int>(plan.spans.size());
   if (is_prefill) average(prefill_rate, plan.num_tokens() / to_seconds(elapsed));
 }
 

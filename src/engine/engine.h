@@ -17,6 +17,7 @@
 #include "core/request.h"
 #include "engine/stream_event.h"
 #include "model/executor.h"
+#include "scheduler/speculation.h"
 #include "tokenizer/tokenizer.h"
 
 namespace sparrow {
@@ -28,13 +29,15 @@ struct EngineOptions {
   int max_num_queued_reqs = 1024;      // waiting requests; beyond it submit() refuses
   size_t inbox_capacity = 4096;        // commands not yet drained
   std::string model_name = "sparrow";  // label of the metrics
+  SpeculationOptions speculation;      // guesses that shorten repeating text; off by default
 };
 
 struct StepReport {
   bool worked = false;                   // something was planned or ended
   std::optional<TimePoint> next_wakeup;  // earliest deadline of a waiting request
   int num_spans = 0;
-  int num_tokens_in = 0;       // rows computed
+  int num_tokens_in = 0;       // rows computed, those of guesses included
+  int num_tokens_drafted = 0;  // guesses among them
   int num_tokens_out = 0;      // tokens sampled
   int64_t context_tokens = 0;  // sum of the spans' context lengths
   Duration executor_time{};    // measured, or simulated by a fake executor

@@ -43,6 +43,34 @@ size_t finish_index(FinishReason reason) {
   return 3;
 }
 
+// Without speculation: all null.
+struct SpeculationCounters {
+  Counter* drafts = nullptr;
+  Counter* draft_tokens = nullptr;
+  Counter* accepted_tokens = nullptr;
+  std::vector<Counter*> accepted_at;
+};
+
+SpeculationCounters speculation_counters(MetricsRegistry& registry, const MetricLabels& labels,
+                                         int max_draft_tokens) {
+  SpeculationCounters counters;
+  if (max_draft_tokens == 0) return counters;
+  counters.drafts = &registry.counter("vllm:spec_decode_num_drafts_total",
+                                      "Steps of a sequence with guesses", labels);
+  counters.draft_tokens =
+      &registry.counter("vllm:spec_decode_num_draft_tokens_total", "Guessed tokens", labels);
+  counters.accepted_tokens = &registry.counter("vllm:spec_decode_num_accepted_tokens_total",
+                                               "Guessed tokens that were right", labels);
+  for (int i = 0; i < max_draft_tokens; ++i) {
+    MetricLabels with_position = labels;
+    with_position.emplace_back("position", std::to_string(i));
+    counters.accepted_at.push_back(
+        &registry.counter("vllm:spec_decode_num_accepted_tokens_per_pos_total",
+                          "Right guesses by place in the draft", std::move(with_position)));
+  }
+  return counters;
+}
+
 }  // namespace
 
 struct EngineMetrics::Instruments {
@@ -62,9 +90,11 @@ struct EngineMetrics::Instruments {
   Histogram& rows;
   Histogram& prompt_sizes;
   Histogram& output_sizes;
+  SpeculationCounters speculation;
 };
 
-EngineMetrics::EngineMetrics(MetricsRegistry& registry, const std::string& model_name) {
+EngineMetrics::EngineMetrics(MetricsRegistry& registry, const std::string& model_name,
+                             int max_draft_tokens) {
   const MetricLabels labels = {{"engine", "0"}, {"model_name", model_name}};
   std::array<Counter*, 4> finished{};
   for (size_t i = 0; i < finished.size(); ++i) {
@@ -95,6 +125,7 @@ EngineMetrics::EngineMetrics(MetricsRegistry& registry, const std::string& model
       histogram("vllm:iteration_tokens_total", "Rows computed per step", kRowBounds),
       histogram("vllm:request_prompt_tokens", "Prompt tokens per request", kTokenBounds),
       histogram("vllm:request_generation_tokens", "Generated tokens per request", kTokenBounds),
+      speculation_counters(registry, labels, max_draft_tokens),
   });
 }
 
@@ -118,6 +149,18 @@ void EngineMetrics::on_token(const Sequence& sequence, TimePoint previous) {
   } else {
     instruments_->inter_token.observe(to_seconds(sequence.last_token - previous));
   }
+}
+
+void EngineMetrics::on_speculation(const SpeculationCounts& totals) {
+  const SpeculationCounters& counters = instruments_->speculation;
+  if (counters.drafts == nullptr || totals.num_drafts == speculation_seen_.num_drafts) return;
+  counters.drafts->add(totals.num_drafts - speculation_seen_.num_drafts);
+  counters.draft_tokens->add(totals.num_draft_tokens - speculation_seen_.num_draft_tokens);
+  counters.accepted_tokens->add(totals.num_accepted_tokens - speculation_seen_.num_accepted_tokens);
+  for (size_t i = 0; i < counters.accepted_at.size(); ++i) {
+    counters.accepted_at[i]->add(totals.num_accepted_at[i] - speculation_seen_.num_accepted_at[i]);
+  }
+  speculation_seen_ = totals;
 }
 
 void EngineMetrics::on_finish(const Sequence& sequence, TimePoint now) {

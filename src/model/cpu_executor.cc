@@ -60,6 +60,7 @@ namespace {
 void check_span(const Span& span, const BatchPlan& plan, const ExecutorLimits& limits) {
   CHECK(span.num_tokens >= 1 && span.first_position >= 0);
   CHECK(span.num_logit_rows >= 0 && span.num_logit_rows <= span.num_tokens);
+  CHECK(span.num_drafts == 0 || span.num_logit_rows == span.num_drafts + 1);
   CHECK(span.first_position <= limits.max_context_tokens - span.num_tokens);
   CHECK(span.token_begin >= 0 && span.token_begin <= plan.num_tokens() - span.num_tokens);
   const int32_t wanted =

@@ -163,6 +163,61 @@ TEST_P(CpuExecutorContract, InABatch_SameBitsAsAlone) {
   EXPECT_TRUE(logits_of(driver, sequence, kLongPrompt) == alone);
 }
 
+// Guesses of every kind, right, wrong, partly right, in spans of all sizes beside others: tokens
+// and logprobs are those of one token at a time, with penalties that depend on every token before.
+TEST_P(CpuExecutorContract, Drafts_SameTokensAndLogprobsAsOneAtATime) {
+  constexpr int kPrompt = 30, kOutput = 40;
+  SamplingParams sampled;
+  sampled.seed = 4;
+  sampled.temperature = 1.0;
+  sampled.top_p = 0.95;
+  sampled.repetition_penalty = 1.3;
+  sampled.presence_penalty = 0.5;
+  sampled.frequency_penalty = 0.7;
+  sampled.num_top_logprobs = 3;
+  SamplingParams greedy = ExecutorDriver::greedy();
+  greedy.num_top_logprobs = 0;
+  for (const SamplingParams& params : {sampled, greedy}) {
+    std::vector<SampledToken> expected;
+    options_.num_threads = 1;
+    const std::unique_ptr<CpuExecutor> plain = make_loaded(weights_, options_);
+    ExecutorDriver alone(*plain);
+    const int one = alone.add(weights_.token_ids(kPrompt), params);
+    for (int i = 0; i < kOutput; ++i) {
+      expected.push_back(alone.step({{one, i == 0 ? kPrompt : 1, 1}}).tokens[0]);
+    }
+    for (const int num_threads : {1, 3}) {
+      options_.num_threads = num_threads;
+      options_.max_logit_rows = num_threads == 1 ? 64 : 3;  // drafts cut by turns
+      const std::unique_ptr<CpuExecutor> executor = make_loaded(weights_, options_);
+      ExecutorDriver driver(*executor);
+      const int sequence = driver.add(weights_.token_ids(kPrompt), params);
+      const int other = driver.add(weights_.token_ids(20));
+      std::vector<SampledToken> found(1, driver.step({{sequence, kPrompt, 1}}).tokens[0]);
+      for (uint64_t step = 0; found.size() < static_cast<size_t>(kOutput); ++step) {
+        const size_t count = std::min<size_t>(step % 7, kOutput - found.size() - 1);
+        std::vector<TokenId> drafts;
+        for (size_t i = 0; i < count; ++i) {
+          const bool wrong = (step + i) % 5 == 4;
+          drafts.push_back((expected[found.size() + i].id + (wrong ? 1 : 0)) % 200);
+        }
+        const StepResult& result = driver.step(
+            {{other, step == 0 ? 20 : 1, 1}, {sequence, 1, static_cast<int>(count) + 1, drafts}});
+        ASSERT_EQ(result.spans[0].num_tokens, 1);
+        const SpanResult& span = result.spans[1];
+        for (int i = 0; i < span.num_tokens; ++i) {
+          found.push_back(result.tokens[static_cast<size_t>(span.token_begin + i)]);
+        }
+      }
+      for (size_t i = 0; i < expected.size(); ++i) {
+        ASSERT_EQ(found[i].id, expected[i].id) << i;
+        ASSERT_EQ(found[i].logprob, expected[i].logprob) << i;
+        ASSERT_EQ(found[i].num_top, expected[i].num_top) << i;
+      }
+    }
+  }
+}
+
 std::vector<std::tuple<std::string, TensorType>> contract_cases() {
   std::vector<std::tuple<std::string, TensorType>> cases;
   for (const Kernels* kernels : runnable_kernels()) {

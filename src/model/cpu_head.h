@@ -32,8 +32,10 @@ class CpuHead {
   TokenId last_token(SlotId slot) const { return slots_.at(static_cast<size_t>(slot)).last_token; }
   void set_logits_probe(LogitsProbe probe) { probe_ = std::move(probe); }
 
-  // Reads workspace.x, appends to the cleared result. Rows of one span are sampled with the
-  // sampler state the span began with; their tokens are recorded afterwards, in order.
+  // Reads workspace.x, appends to the cleared result. Rows of a span with drafts are sampled one
+  // after the other, each token recorded before the next, up to the first draft that is wrong.
+  // Rows of any other span are sampled with the sampler state the span began with; their tokens
+  // are recorded afterwards, in order.
   void sample(const BatchPlan& plan, const TokenMasks& masks, const CpuWeights& weights,
               CpuWorkspace& workspace, StepResult& result);
 
@@ -42,16 +44,27 @@ class CpuHead {
     SamplerState sampler;
     TokenId last_token = -1;
     bool held = false;
+    bool draft_failed = false;  // in this step: later rows of the span follow a wrong token
   };
   struct LogitRow {
     const Span* span = nullptr;
     int32_t row = 0;       // of the plan
     int32_t position = 0;  // of the token to be sampled
+    int32_t index = 0;     // among the span's logit rows
+    size_t span_index = 0;
+  };
+  // Rows of one turn that one thread samples in order.
+  struct Group {
+    size_t begin = 0;
+    size_t end = 0;
   };
   void compute_logits(std::span<const LogitRow> rows, const CpuWeights& weights,
                       CpuWorkspace& workspace);
-  void sample_rows(std::span<const LogitRow> rows, const TokenMasks& masks, CpuWorkspace& workspace,
-                   StepResult& result);
+  void sample_rows(const BatchPlan& plan, std::span<const LogitRow> rows, const TokenMasks& masks,
+                   CpuWorkspace& workspace, StepResult& result);
+  void sample_row(const LogitRow& row, size_t index, const TokenMasks& masks,
+                  std::span<float> logits, Sampler::Scratch& scratch);
+  void judge_draft(const BatchPlan& plan, const LogitRow& row, const SampledToken& token);
 
   const ModelConfig config_;
   const Kernels& kernels_;
@@ -63,8 +76,11 @@ class CpuHead {
   std::vector<Slot> slots_;
   std::vector<LogitRow> rows_;             // of the step
   std::vector<Sampler::Scratch> scratch_;  // by thread
-  std::vector<SampledToken> sampled_;      // by logit row of one turn
-  std::vector<std::vector<TokenLogprob>> top_;
+  // Of one turn.
+  std::vector<Group> groups_;
+  std::vector<SampledToken> sampled_;           // by logit row
+  std::vector<std::vector<TokenLogprob>> top_;  // by logit row
+  std::vector<char> is_valid_;                  // by logit row: all drafts before it were right
 };
 
 }  // namespace sparrow

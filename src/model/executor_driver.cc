@@ -50,12 +50,14 @@ void ExecutorDriver::add_span(const Part& part) {
   Span span;
   span.slot = sequence.slot;
   span.first_position = sequence.num_computed;
-  span.num_tokens = part.num_tokens;
+  const auto num_drafts = static_cast<int>(part.drafts.size());
+  span.num_tokens = part.num_tokens + num_drafts;
+  span.num_drafts = num_drafts;
   span.num_logit_rows = part.num_logit_rows;
   span.token_begin = plan_.num_tokens();
   span.block_begin = static_cast<int32_t>(plan_.block_ids.size());
   const int end = sequence.num_computed + part.num_tokens;
-  while (static_cast<int>(sequence.blocks.size()) * kKvBlockTokens < end) {
+  while (static_cast<int>(sequence.blocks.size()) * kKvBlockTokens < end + num_drafts) {
     CHECK(!free_blocks_.empty());
     sequence.blocks.push_back(free_blocks_.back());
     free_blocks_.pop_back();
@@ -67,6 +69,7 @@ void ExecutorDriver::add_span(const Part& part) {
     plan_.token_ids.push_back(pending ? kPendingToken
                                       : sequence.tokens.at(static_cast<size_t>(position)));
   }
+  plan_.token_ids.insert(plan_.token_ids.end(), part.drafts.begin(), part.drafts.end());
   sequence.num_computed = end;
   plan_.spans.push_back(span);
 }
@@ -93,6 +96,14 @@ const StepResult& ExecutorDriver::step(const std::vector<Part>& parts) {
     const SpanResult& found = result.spans[i];
     if (found.num_tokens == 0) continue;
     const bool at_end = sequence.num_computed == static_cast<int>(sequence.tokens.size());
+    if (!parts[i].drafts.empty()) {
+      CHECK(at_end);
+      sequence.num_computed += found.num_tokens - 1;  // what was guessed right
+      for (int at = 0; at < found.num_tokens; ++at) {
+        sequence.tokens.push_back(result.tokens[static_cast<size_t>(found.token_begin + at)].id);
+      }
+      continue;
+    }
     const auto last = static_cast<size_t>(found.token_begin + found.num_tokens - 1);
     if (at_end) sequence.tokens.push_back(result.tokens[last].id);
   }

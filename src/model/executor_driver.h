@@ -20,7 +20,8 @@ class ExecutorDriver {
   struct Part {
     int sequence = 0;
     int num_tokens = 0;
-    int num_logit_rows = 0;
+    int num_logit_rows = 0;            // 1 + drafts.size() with drafts
+    std::vector<TokenId> drafts = {};  // guesses behind the num_tokens tokens
   };
 
   // Blocks are handed out in the given order (empty: ascending), dirty or not.

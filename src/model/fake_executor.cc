@@ -13,8 +13,6 @@ constexpr uint64_t kSeed = 0x53504152524f57;
 // Draws before a mask is searched for its allowed tokens.
 constexpr uint64_t kMaxDraws = 64;
 
-uint64_t extend(uint64_t hash, TokenId token) { return mix64(hash ^ static_cast<uint64_t>(token)); }
-
 bool is_allowed(std::span<const uint32_t> mask, TokenId id) {
   const auto index = static_cast<size_t>(id);
   return mask.empty() || ((mask[index / 32] >> (index % 32)) & 1u) != 0;
@@ -39,15 +37,29 @@ TokenId FakeExecutor::draw(uint64_t bits) const {
   return options_.first_token + static_cast<TokenId>(index);
 }
 
+void FakeExecutor::start_context(Context& context) const {
+  context.hash = kSeed;
+  context.tokens.clear();
+}
+
+void FakeExecutor::extend(Context& context, TokenId token) const {
+  context.hash = mix64(context.hash ^ static_cast<uint64_t>(token));
+  if (options_.script) context.tokens.push_back(token);
+}
+
 // -1 when nothing is allowed.
-TokenId FakeExecutor::next_token(uint64_t context_hash, const SamplingParams& params,
+TokenId FakeExecutor::next_token(const Context& context, const SamplingParams& params,
                                  const Constraint& constraint) const {
-  uint64_t base = context_hash ^ kSeed;
+  uint64_t base = context.hash ^ kSeed;
   if (!params.greedy()) base ^= mix64(mix64(params.seed) + static_cast<uint64_t>(params.choice));
   const auto fits = [&](TokenId id) {
     return is_allowed(constraint.mask, id) &&
            !std::binary_search(constraint.banned.begin(), constraint.banned.end(), id);
   };
+  if (options_.script) {
+    const std::optional<TokenId> scripted = options_.script(context.tokens);
+    if (scripted && fits(*scripted)) return *scripted;
+  }
   for (uint64_t attempt = 0; attempt < kMaxDraws; ++attempt) {
     const TokenId id = draw(mix64(base + attempt));
     if (fits(id)) return id;
@@ -67,13 +79,14 @@ std::vector<TokenId> FakeExecutor::expected_tokens(const std::vector<TokenId>& p
                                                    const SamplingParams& params,
                                                    std::span<const TokenId> banned_early,
                                                    int min_tokens) const {
-  uint64_t hash = kSeed;
-  for (const TokenId token : prompt) hash = extend(hash, token);
+  Context context;
+  start_context(context);
+  for (const TokenId token : prompt) extend(context, token);
   std::vector<TokenId> tokens;
   for (int i = 0; i < count; ++i) {
     const auto banned = i < min_tokens ? banned_early : std::span<const TokenId>();
-    tokens.push_back(next_token(hash, params, {.mask = {}, .banned = banned}));
-    hash = extend(hash, tokens.back());
+    tokens.push_back(next_token(context, params, {.mask = {}, .banned = banned}));
+    extend(context, tokens.back());
   }
   return tokens;
 }
@@ -90,11 +103,12 @@ void FakeExecutor::check_span(const BatchPlan& plan, const Span& span) {
   Slot& slot = slots_[static_cast<size_t>(span.slot)];
   CHECK(slot.is_held);
   CHECK(span.num_tokens > 0 && span.num_logit_rows >= 0 && span.num_logit_rows <= span.num_tokens);
+  CHECK(span.num_drafts == 0 || span.num_logit_rows == span.num_drafts + 1);
   CHECK(span.first_position >= 0);
   // Once started, a slot goes on where it stopped.
   CHECK(!slot.next_position || *slot.next_position == span.first_position);
   const int32_t end = span.first_position + span.num_tokens;
-  slot.next_position = end;
+  slot.next_position = end - span.num_drafts;  // further when drafts turn out right
   CHECK(end <= options_.limits.max_context_tokens);
   CHECK(span.token_begin >= 0 && span.token_begin + span.num_tokens <= plan.num_tokens());
   CHECK(span.block_begin >= 0);
@@ -134,9 +148,13 @@ void FakeExecutor::write_span(const BatchPlan& plan, const Span& span) {
   for (int32_t row = 0; row < span.num_tokens; ++row) {
     const auto position = static_cast<size_t>(span.first_position + row);
     TokenId token = plan.token_ids[static_cast<size_t>(span.token_begin + row)];
-    CHECK(position < slot.tokens.size());
-    if (token == kPendingToken) token = slot.tokens[position];
-    CHECK(token == slot.tokens[position]);
+    if (row < span.num_tokens - span.num_drafts) {
+      CHECK(position < slot.tokens.size());
+      if (token == kPendingToken) token = slot.tokens[position];
+      CHECK(token == slot.tokens[position]);
+    } else {
+      CHECK(token >= 0 && token < options_.limits.vocab_size);
+    }
     cell(plan, span, span.first_position + row) = {token, span.first_position + row};
   }
 }
@@ -151,36 +169,44 @@ void FakeExecutor::add_logprobs(SampledToken& token, uint64_t bits, int num_top)
   }
 }
 
-void FakeExecutor::add_token(Slot& slot, uint64_t context_hash, const Constraint& constraint) {
+// False when no token is allowed.
+bool FakeExecutor::add_token(Slot& slot, const Constraint& constraint) {
   SampledToken sampled;
-  const TokenId id = next_token(context_hash, *slot.params, constraint);
+  const TokenId id = next_token(context_, *slot.params, constraint);
   sampled.not_finite = id < 0;  // a mask without any token leaves no finite logit
   sampled.id = std::max(id, 0);
   if (slot.params->num_top_logprobs >= 0) {
-    add_logprobs(sampled, context_hash, slot.params->num_top_logprobs);
+    add_logprobs(sampled, context_.hash, slot.params->num_top_logprobs);
   }
   slot.tokens.push_back(sampled.id);
   result_.tokens.push_back(sampled);
+  return !sampled.not_finite;
 }
 
 void FakeExecutor::sample_span(const BatchPlan& plan, const Span& span, const TokenMasks& masks) {
   Slot& slot = slots_[static_cast<size_t>(span.slot)];
-  Constraint constraint;
-  if (span.mask_row >= 0) {
+  const auto mask_of = [&](int32_t logit_row) {
+    if (span.mask_row < 0) return std::span<const uint32_t>();
     const auto words = static_cast<size_t>(masks.words_per_row);
-    constraint.mask = masks.words.subspan(static_cast<size_t>(span.mask_row) * words, words);
-  }
-  uint64_t hash = kSeed;
+    const auto row = static_cast<size_t>(span.mask_row + (span.num_drafts > 0 ? logit_row : 0));
+    return masks.words.subspan(row * words, words);
+  };
+  start_context(context_);
   const int32_t end = span.first_position + span.num_tokens;
   for (int32_t position = 0; position < end; ++position) {
     const Cell& read = cell(plan, span, position);
     CHECK(read.position == position);  // written before it is read
-    hash = extend(hash, read.token);
-    if (position < end - span.num_logit_rows) continue;
+    const int32_t logit_row = position - (end - span.num_logit_rows);
+    if (span.num_drafts > 0 && logit_row > 0) {
+      if (read.token != slot.tokens.back()) break;  // a wrong draft
+      ++*slot.next_position;
+    }
+    extend(context_, read.token);
+    if (logit_row < 0) continue;
     const auto num_generated = static_cast<int32_t>(slot.tokens.size()) - slot.num_prompt_tokens;
-    constraint.banned = {};
+    Constraint constraint{.mask = mask_of(logit_row)};
     if (num_generated < slot.min_tokens) constraint.banned = slot.banned_early;
-    add_token(slot, hash, constraint);
+    if (!add_token(slot, constraint) && span.num_drafts > 0) break;
   }
 }
 

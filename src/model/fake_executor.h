@@ -32,6 +32,9 @@ struct FakeExecutorOptions {
   int num_tokens = 256;
   TokenId eos_token = -1;  // drawn with eos_per_mille / 1000 at each position
   int eos_per_mille = 0;
+  // The token that follows these, of all in the blocks; nothing, or one that may not come here: it
+  // is drawn as always. Null: always drawn.
+  std::function<std::optional<TokenId>(std::span<const TokenId> tokens)> script;
   double fixed_ms = 1;  // simulated duration of a step: fixed + rows * row
   double row_ms = 0.1;
   // Faults, asked once per step (extra milliseconds; whether it fails) and once per span that
@@ -79,22 +82,30 @@ class FakeExecutor final : public Executor {
     std::span<const uint32_t> mask;     // empty: none
     std::span<const TokenId> banned{};  // sorted
   };
+  // What the next token depends on.
+  struct Context {
+    uint64_t hash = 0;            // of all tokens
+    std::vector<TokenId> tokens;  // for the script; empty without one
+  };
 
   void check_span(const BatchPlan& plan, const Span& span);
   void check_no_foreign_writes(const BatchPlan& plan);
   Cell& cell(const BatchPlan& plan, const Span& span, int32_t position);
   void write_span(const BatchPlan& plan, const Span& span);
   void sample_span(const BatchPlan& plan, const Span& span, const TokenMasks& masks);
-  void add_token(Slot& slot, uint64_t context_hash, const Constraint& constraint);
+  bool add_token(Slot& slot, const Constraint& constraint);
+  void start_context(Context& context) const;
+  void extend(Context& context, TokenId token) const;
   void add_logprobs(SampledToken& token, uint64_t bits, int num_top);
   TokenId draw(uint64_t bits) const;
-  TokenId next_token(uint64_t context_hash, const SamplingParams& params,
+  TokenId next_token(const Context& context, const SamplingParams& params,
                      const Constraint& constraint) const;
 
   const FakeExecutorOptions options_;
   std::vector<Cell> cells_;      // [num_blocks][block_tokens]: what each block holds
   std::vector<Slot> slots_;      // by slot
   std::vector<int32_t> writer_;  // by block: span of this step that writes it, -1
+  Context context_;              // of the span being sampled
   const BatchPlan* plan_ = nullptr;
   StepResult result_;
 };

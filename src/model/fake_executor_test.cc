@@ -100,6 +100,33 @@ TEST_F(FakeExecutorTest, BannedEarly_DoesNotComeBeforeMinTokens) {
   EXPECT_NE(run().tokens[0].id, banned_[0]);
 }
 
+TEST_F(FakeExecutorTest, Drafts_GiveTheTokensOfSingleStepsUpToTheFirstWrongOne) {
+  const std::vector<TokenId> want = executor_.expected_tokens(tokens_, 6);
+  for (int num_right = 0; num_right <= 3; ++num_right) {
+    tokens_ = {5, 6, 7, 8, 9, 10};
+    start_slot(0);
+    add_span(0, 0, 6, 1, {0, 1});
+    run();
+    tokens_.insert(tokens_.end(), want.begin(), want.begin() + 4);
+    if (num_right < 3) tokens_[static_cast<size_t>(7 + num_right)] += 1;
+    add_span(0, 6, 4, 4, {0, 1, 2});
+    plan_.spans[0].num_drafts = 3;
+    const StepResult& result = run();
+    ASSERT_EQ(result.spans[0].num_tokens, num_right + 1);
+    for (int i = 0; i <= num_right; ++i) {
+      EXPECT_EQ(result.tokens[static_cast<size_t>(i)].id, want[static_cast<size_t>(i) + 1]);
+    }
+    // Goes on behind what was right, over the guesses that were wrong.
+    tokens_.resize(6);
+    tokens_.insert(tokens_.end(), want.begin(), want.end());
+    if (num_right < 3) {
+      add_span(0, 7 + num_right, 1, 1, {0, 1, 2});
+      EXPECT_EQ(run().tokens[0].id, want[static_cast<size_t>(num_right) + 2]);
+    }
+    executor_.release(0);
+  }
+}
+
 TEST_F(FakeExecutorDeathTest, BrokenPlans_AreCaught) {
   const auto started = [&] {
     plan_.clear();

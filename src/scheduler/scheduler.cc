@@ -13,6 +13,9 @@ constexpr int kMinPrefillRows = 16;
 constexpr int kFirstStepRows = 64;
 // What a request's answer is assumed to cost when keys are weighed against each other.
 constexpr int kAssumedOutputTokens = 256;
+// Price of a drafted row of a sequence alone, in steps: while nobody knows, and at least.
+constexpr double kUnknownRowPrice = 0.125;
+constexpr double kMinRowPrice = 0.01;
 
 bool passed(const std::optional<TimePoint>& deadline, TimePoint now) {
   return deadline.has_value() && now >= *deadline;
@@ -39,6 +42,7 @@ void insert_in_order(std::vector<std::unique_ptr<Sequence>>& sequences,
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options), blocks_(options.num_blocks) {
   CHECK(options.block_tokens > 0 && max_running() > 0);
+  CHECK(options.speculation.max_tokens <= kMaxDraftTokens);
   for (SlotId slot = max_running(); slot-- > 0;) free_slots_.push_back(slot);
 }
 
@@ -129,16 +133,20 @@ int Scheduler::row_budget() const {
 const BatchPlan& Scheduler::plan(TimePoint now) {
   plan_.clear();
   planned_.clear();
+  drafts_.clear();
+  num_rows_ = 0;
   plan_.step = ++num_steps_;
   num_first_planned_ = 0;
   const int budget = row_budget();
   plan_running(budget);
   admit_waiting(now, budget);
-  while (plan_.empty() && running_.empty() && !waiting_.empty()) {
+  while (planned_.empty() && running_.empty() && !waiting_.empty()) {
     end(*waiting_.front(), FinishReason::kNoMemory);  // all blocks are free and it does not fit
     sweep(waiting_);
     admit_waiting(now, budget);
   }
+  plan_drafts(budget);
+  for (const Planned& planned : planned_) write_span(planned);
   return plan_;
 }
 
@@ -147,7 +155,7 @@ void Scheduler::plan_running(int budget) {
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
     const int reserved = num_generating(i + 1);  // rows kept back for those further down
-    const int room = budget - plan_.num_tokens() - reserved;
+    const int room = budget - num_rows_ - reserved;
     const int rows = std::min(sequence.num_uncomputed(), room);
     if (rows <= 0) continue;
     if (!ensure_blocks(sequence, sequence.num_computed + rows)) return;  // it was preempted itself
@@ -205,7 +213,7 @@ int Scheduler::headroom_for(const Sequence& sequence, size_t num_admitted) const
 void Scheduler::admit_waiting(TimePoint now, int budget) {
   size_t num_admitted = 0;
   while (num_admitted < waiting_.size() && !free_slots_.empty()) {
-    const int room = budget - plan_.num_tokens();
+    const int room = budget - num_rows_;
     if (room <= 0 || !admit(*waiting_[num_admitted], now, room, num_admitted)) break;
     ++num_admitted;
   }
@@ -249,25 +257,89 @@ void Scheduler::restart_slot(Sequence& sequence) {
 }
 
 void Scheduler::add_span(Sequence& sequence, int num_rows) {
+  planned_.push_back({.sequence = &sequence, .num_rows = num_rows});
+  num_rows_ += num_rows;
+}
+
+// Last, with the rows that are left: drafts keep nobody else from being planned or admitted.
+void Scheduler::plan_drafts(int budget) {
+  const SpeculationOptions& options = options_.speculation;
+  if (options.max_tokens == 0 || planned_.empty()) return;
+  if (step_cost_.has_line()) {
+    budget = step_cost_.rows_within(options_.max_step_ms, num_rows_, std::max(budget, num_rows_));
+  }
+  int room = std::min(budget, options.max_rows) - num_rows_;
+  if (room <= 0) return;
+  draft_price_ = draft_price();
+  auto num_left = static_cast<int>(planned_.size());
+  for (Planned& planned : planned_) {
+    add_drafts(planned, (room + num_left - 1) / num_left);
+    room -= planned.num_drafts;
+    --num_left;
+  }
+}
+
+// A drafted row makes the step longer for every sequence in it, and a right guess is one of their
+// tokens: so the row costs its share of the step, times the sequences.
+double Scheduler::draft_price() const {
+  const auto num_sequences = static_cast<double>(planned_.size());
+  if (!step_cost_.has_line()) return kUnknownRowPrice * num_sequences;
+  const double share = step_cost_.row_ms() / std::max(step_cost_.predict_ms(num_rows_), 1e-6);
+  return std::max(share, kMinRowPrice) * num_sequences;
+}
+
+void Scheduler::add_drafts(Planned& planned, int limit) {
+  Sequence& sequence = *planned.sequence;
+  const StopRules& stop = sequence.request->stop;
+  if (!sequence.is_generating() || !sequence.request->speculative) return;
+  if (sequence.drafting == nullptr) {
+    sequence.drafting = std::make_unique<Drafting>(options_.speculation);
+  }
+  // The step's own token comes after the guesses.
+  limit = std::min(limit, sequence.max_tokens - sequence.num_output_tokens() - 1);
+  const int end = sequence.num_computed + 1;
+  const int num_held = static_cast<int>(sequence.blocks.size()) + blocks_.num_free();
+  limit = std::min(limit, num_held * options_.block_tokens - end);
+  limit = std::min(limit, sequence.drafting->pace.wanted(draft_price_));
+  if (limit <= 0) return;
+  planned.draft_begin = static_cast<int>(drafts_.size());
+  sequence.drafting->lookup.propose(sequence.tokens, limit, drafts_);
+  // Nothing comes after a stop token, which needs no guess itself.
+  const auto is_stop = [&](TokenId id) {
+    return !stop.ignore_eos && std::binary_search(stop.token_ids.begin(), stop.token_ids.end(), id);
+  };
+  drafts_.erase(std::find_if(drafts_.begin() + planned.draft_begin, drafts_.end(), is_stop),
+                drafts_.end());
+  planned.num_drafts = static_cast<int>(drafts_.size()) - planned.draft_begin;
+  const int missing =
+      blocks_for(end + planned.num_drafts) - static_cast<int>(sequence.blocks.size());
+  if (missing > 0) CHECK(blocks_.try_allocate(missing, sequence.blocks));
+}
+
+void Scheduler::write_span(const Planned& planned) {
+  const Sequence& sequence = *planned.sequence;
   Span span;
   span.slot = sequence.slot;
   span.first_position = sequence.num_computed;
-  span.num_tokens = num_rows;
-  span.num_logit_rows = num_rows == sequence.num_uncomputed() ? 1 : 0;
+  span.num_tokens = planned.num_rows + planned.num_drafts;
+  span.num_drafts = planned.num_drafts;
+  const bool is_last = planned.num_rows == sequence.num_uncomputed();
+  span.num_logit_rows = is_last ? 1 + planned.num_drafts : 0;
   span.token_begin = plan_.num_tokens();
   span.block_begin = static_cast<int32_t>(plan_.block_ids.size());
-  span.num_blocks = blocks_for(sequence.num_computed + num_rows);
+  span.num_blocks = blocks_for(span.first_position + span.num_tokens);
   const auto tokens = sequence.tokens.begin() + sequence.num_computed;
-  plan_.token_ids.insert(plan_.token_ids.end(), tokens, tokens + num_rows);
+  plan_.token_ids.insert(plan_.token_ids.end(), tokens, tokens + planned.num_rows);
+  const auto drafts = drafts_.begin() + planned.draft_begin;
+  plan_.token_ids.insert(plan_.token_ids.end(), drafts, drafts + planned.num_drafts);
   plan_.block_ids.insert(plan_.block_ids.end(), sequence.blocks.begin(),
                          sequence.blocks.begin() + span.num_blocks);
   plan_.spans.push_back(span);
-  planned_.push_back(&sequence);
 }
 
 void Scheduler::commit(const StepResult& result, TimePoint step_end, TokenConsumer& consumer) {
   if (result.failed) {
-    for (Sequence* sequence : planned_) end(*sequence, FinishReason::kError);
+    for (const Planned& planned : planned_) end(*planned.sequence, FinishReason::kError);
   } else {
     CHECK(result.spans.size() == planned_.size());
     if (result.elapsed_ns > 0) {
@@ -284,10 +356,14 @@ void Scheduler::commit(const StepResult& result, TimePoint step_end, TokenConsum
 
 void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint step_end,
                             TokenConsumer& consumer) {
-  Sequence& sequence = *planned_[span];
-  sequence.num_computed += plan_.spans[span].num_tokens;
+  const Planned& planned = planned_[span];
+  Sequence& sequence = *planned.sequence;
+  sequence.num_computed += planned.num_rows;
   const SpanResult& produced = result.spans[span];
+  CHECK(produced.num_tokens <= plan_.spans[span].num_logit_rows);
+  if (sequence.drafting != nullptr) settle_drafts(planned, produced.num_tokens - 1);
   for (int i = 0; i < produced.num_tokens && sequence.finish == FinishReason::kNone; ++i) {
+    if (i > 0) ++sequence.num_computed;  // a draft that was right
     const SampledToken& token = result.tokens[static_cast<size_t>(produced.token_begin + i)];
     if (token.not_finite) return end(sequence, FinishReason::kNotFinite);
     sequence.tokens.push_back(token.id);
@@ -301,6 +377,22 @@ void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint ste
   }
   DCHECK(sequence.num_cached <= sequence.num_computed);
   DCHECK(sequence.num_computed <= sequence.num_tokens());
+  if (planned.num_drafts == 0) return;
+  // Blocks of wrong guesses go back, so that what a sequence holds does not depend on them.
+  const auto kept =
+      std::min(static_cast<size_t>(blocks_for(sequence.num_computed)), sequence.blocks.size());
+  blocks_.release(std::span(sequence.blocks).subspan(kept));
+  sequence.blocks.resize(kept);
+}
+
+void Scheduler::settle_drafts(const Planned& planned, int num_accepted) {
+  if (num_accepted < 0) return;  // a prompt piece
+  planned.sequence->drafting->pace.note_step(planned.num_drafts, num_accepted, draft_price_);
+  if (planned.num_drafts == 0) return;
+  ++speculation_.num_drafts;
+  speculation_.num_draft_tokens += static_cast<uint64_t>(planned.num_drafts);
+  speculation_.num_accepted_tokens += static_cast<uint64_t>(num_accepted);
+  for (int i = 0; i < num_accepted; ++i) ++speculation_.num_accepted_at[static_cast<size_t>(i)];
 }
 
 void Scheduler::vacate(Sequence& sequence) {

@@ -14,6 +14,9 @@
 // with each preemption it suffered, so preemptions of one sequence are few (logarithmic in its
 // length).
 //
+// Steps with few rows may carry guesses of the next tokens (speculation.h): rows and blocks nobody
+// else wants in this step. The executor keeps the right ones; the text is the same without them.
+//
 //   const BatchPlan& plan = scheduler.plan(now);
 //   scheduler.commit(result, step_end, consumer);
 //   for (auto& sequence : scheduler.take_finished()) ...
@@ -31,6 +34,7 @@
 #include "kv/block_pool.h"
 #include "scheduler/fair_order.h"
 #include "scheduler/sequence.h"
+#include "scheduler/speculation.h"
 #include "scheduler/step_cost.h"
 
 namespace sparrow {
@@ -45,6 +49,7 @@ struct SchedulerOptions {
   int max_num_seqs = 64;
   int max_num_batched_tokens = 2048;
   double max_step_ms = 250;
+  SpeculationOptions speculation;
 };
 
 // Called for every committed token, which is already appended. Returns why the sequence ends with
@@ -77,8 +82,8 @@ class Scheduler {
   // The plan stays valid and unchanged until commit(). Empty when nothing can run.
   const BatchPlan& plan(TimePoint now);
   // The sequence of span i of the last plan.
-  Sequence& planned(size_t span) { return *planned_[span]; }
-  // The span samples under this row of the masks.
+  Sequence& planned(size_t span) { return *planned_[span].sequence; }
+  // The span samples under this row of the masks, and those behind it if it has drafts.
   void set_mask_row(size_t span, int32_t row) { plan_.spans[span].mask_row = row; }
   // Sequences that stand in their first plan ever.
   int num_first_planned() const { return num_first_planned_; }
@@ -96,6 +101,7 @@ class Scheduler {
   int num_running() const { return static_cast<int>(running_.size()); }
   bool idle() const { return waiting_.empty() && running_.empty(); }
   uint64_t num_preemptions() const { return num_preemptions_; }
+  const SpeculationCounts& speculation() const { return speculation_; }
   const BlockPool& blocks() const { return blocks_; }
   const StepCost& step_cost() const { return step_cost_; }
   std::optional<TimePoint> earliest_deadline() const;
@@ -104,6 +110,13 @@ class Scheduler {
 
  private:
   using Sequences = std::vector<std::unique_ptr<Sequence>>;
+  // A span of the step, before it is written into the plan.
+  struct Planned {
+    Sequence* sequence = nullptr;
+    int num_rows = 0;  // known tokens
+    int draft_begin = 0;
+    int num_drafts = 0;
+  };
 
   int row_budget() const;
   void plan_running(int budget);
@@ -113,10 +126,15 @@ class Scheduler {
   int headroom_for(const Sequence& sequence, size_t num_admitted) const;
   void preempt_last();
   void add_span(Sequence& sequence, int num_rows);
+  void plan_drafts(int budget);
+  double draft_price() const;
+  void add_drafts(Planned& planned, int limit);
+  void write_span(const Planned& planned);
   void start_slot(Sequence& sequence);
   void restart_slot(Sequence& sequence);
   void commit_span(size_t span, const StepResult& result, TimePoint step_end,
                    TokenConsumer& consumer);
+  void settle_drafts(const Planned& planned, int num_accepted);
   void vacate(Sequence& sequence);
   void end(Sequence& sequence, FinishReason reason);
   void sweep(Sequences& sequences);
@@ -143,7 +161,11 @@ class Scheduler {
   Sequences running_;  // in order of service; the last is preempted first
   Sequences finished_;
   BatchPlan plan_;
-  std::vector<Sequence*> planned_;  // by span of plan_
+  std::vector<Planned> planned_;  // by span of plan_
+  int num_rows_ = 0;              // of planned_, drafts not counted
+  std::vector<TokenId> drafts_;   // of planned_
+  double draft_price_ = 0;        // of a drafted row of this step, see DraftPace
+  SpeculationCounts speculation_;
   int num_first_planned_ = 0;
   uint64_t num_steps_ = 0;
   uint64_t num_preemptions_ = 0;

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <numeric>
 
+#include "base/random.h"
 #include "model/fake_executor.h"
 
 namespace sparrow {
@@ -15,6 +17,7 @@ class SchedulerTest : public ::testing::Test, public TokenConsumer {
  protected:
   void make(int num_blocks, int num_slots = 8, int max_rows = 64, double max_step_ms = 250) {
     FakeExecutorOptions fake;
+    fake.script = script_;
     fake.limits.num_blocks = num_blocks;
     fake.limits.num_slots = num_slots;
     fake.limits.max_batch_tokens = max_rows;
@@ -27,7 +30,8 @@ class SchedulerTest : public ::testing::Test, public TokenConsumer {
                                                               .max_batch_tokens = max_rows,
                                                               .max_num_seqs = num_slots,
                                                               .max_num_batched_tokens = max_rows,
-                                                              .max_step_ms = max_step_ms});
+                                                              .max_step_ms = max_step_ms,
+                                                              .speculation = speculation_});
   }
   static std::vector<TokenId> prompt(uint64_t id, int length) {
     std::vector<TokenId> tokens(static_cast<size_t>(length));
@@ -90,6 +94,10 @@ class SchedulerTest : public ::testing::Test, public TokenConsumer {
   std::vector<TokenId> alone(uint64_t id, int prompt_len, int count) {
     return executor_->expected_tokens(prompt(id, prompt_len), count);
   }
+
+  // For make().
+  SpeculationOptions speculation_;
+  std::function<std::optional<TokenId>(std::span<const TokenId>)> script_;
 
   std::unique_ptr<FakeExecutor> executor_;
   std::unique_ptr<Scheduler> scheduler_;
@@ -227,6 +235,105 @@ TEST_F(SchedulerTest, Truncate_RecomputesAtMostOneBlockAndGoesOnFromThere) {
     output_.clear();
     finished_.clear();
   }
+}
+
+// Says its prompt again and again.
+std::optional<TokenId> copy_of(std::span<const TokenId> tokens, size_t period) {
+  if (tokens.size() < period) return std::nullopt;
+  return tokens[tokens.size() - period];
+}
+
+TEST_F(SchedulerTest, RepeatingText_NeedsFewStepsAndIsTheSame) {
+  script_ = [](auto tokens) { return copy_of(tokens, 40); };
+  speculation_.max_tokens = 8;
+  make(64);
+  const Sequence* sequence = add(1, 40, 160);
+  int num_steps = 0;
+  for (; !scheduler_->idle(); ++num_steps) {
+    step();
+    if (scheduler_->idle()) continue;
+    EXPECT_EQ(scheduler_->blocks().num_used(), (sequence->num_computed + 3) / 4)
+        << "nothing is held for guesses";
+  }
+  EXPECT_EQ(output_[1], alone(1, 40, 160));
+  const SpeculationCounts& counts = scheduler_->speculation();
+  EXPECT_EQ(counts.num_accepted_tokens, counts.num_draft_tokens) << "every guess is right";
+  EXPECT_EQ(static_cast<uint64_t>(num_steps) + counts.num_accepted_tokens, 160u);
+  EXPECT_LT(num_steps, 30) << "up to 9 tokens a step";
+  EXPECT_EQ(counts.num_accepted_at[0], counts.num_drafts);
+}
+
+TEST_F(SchedulerTest, TextThatDoesNotRepeat_IsHardlyDrafted) {
+  script_ = [](std::span<const TokenId> tokens) {  // pairs repeat, what follows does not
+    return static_cast<TokenId>(mix64(tokens.size()) % 8);
+  };
+  speculation_.max_tokens = 8;
+  make(512);
+  add(1, 8, 240);
+  int num_steps = 0;
+  for (; !scheduler_->idle(); ++num_steps) step();
+  EXPECT_EQ(output_[1], alone(1, 8, 240));
+  const SpeculationCounts& counts = scheduler_->speculation();
+  EXPECT_GT(counts.num_drafts, 3u);
+  // A row costs 1 of 6 ms: what the guesses did not save themselves is 3 % of the steps.
+  const double cost = static_cast<double>(counts.num_draft_tokens) / 6;
+  EXPECT_LE(cost, static_cast<double>(counts.num_accepted_tokens) + 0.03 * 240 + 0.25 + 0.1);
+}
+
+TEST_F(SchedulerTest, Drafts_TakeOnlyWhatNobodyElseWants) {
+  script_ = [](auto tokens) { return copy_of(tokens, 20); };
+  speculation_ = {.max_tokens = 8, .max_rows = 12};
+  make(256, 8, 128);
+  add(1, 20, 100);
+  EXPECT_EQ(step(), 20);
+  for (int i = 0; i < 5; ++i) EXPECT_LE(step(), 9) << "alone: 1 + 8 rows";
+  for (uint64_t id = 2; id <= 6; ++id) add(id, 20, 60);
+  EXPECT_EQ(step(), 1 + 5 * 20) << "a step with prompts has no drafts";
+  for (int i = 0; i < 5; ++i) {
+    const int rows = step();
+    EXPECT_GE(rows, 6);
+    EXPECT_LE(rows, 12) << "all guesses together stay within max_rows";
+  }
+  run();
+  for (uint64_t id = 2; id <= 6; ++id) EXPECT_EQ(output_[id], alone(id, 20, 60));
+}
+
+TEST_F(SchedulerTest, Drafts_PreemptNobodyAndHoldNoBlocks) {
+  script_ = [](auto tokens) { return copy_of(tokens, 8); };
+  for (int num_blocks = 6; num_blocks <= 20; ++num_blocks) {
+    std::array<uint64_t, 2> num_preemptions{};
+    for (const int max_tokens : {0, 8}) {
+      speculation_.max_tokens = max_tokens;
+      make(num_blocks, 2);
+      output_.clear();
+      add(1, 8, 14);
+      add(2, 8, 14);
+      run();
+      num_preemptions[max_tokens == 0 ? 0 : 1] = scheduler_->num_preemptions();
+      for (uint64_t id = 1; id <= 2; ++id) EXPECT_EQ(output_[id], alone(id, 8, 14));
+    }
+    EXPECT_LE(num_preemptions[1], num_preemptions[0]) << num_blocks << " blocks";
+  }
+}
+
+TEST_F(SchedulerTest, SlowRows_StopDraftsInTheTimeBudget) {
+  script_ = [](auto tokens) { return copy_of(tokens, 20); };
+  speculation_.max_tokens = 8;
+  make(256, 8, 64, 9);  // 5 ms + 1 ms a row: four rows
+  add(1, 20, 100);
+  for (int i = 0; i < 8; ++i) step();
+  while (!scheduler_->idle()) EXPECT_LE(step(), 4);
+}
+
+TEST_F(SchedulerTest, SpeculativeOff_DraftsNothing) {
+  script_ = [](auto tokens) { return copy_of(tokens, 20); };
+  speculation_.max_tokens = 8;
+  make(64);
+  auto request = std::make_shared<Request>();
+  request->speculative = false;
+  add(1, 20, 40)->request = request;
+  run();
+  EXPECT_EQ(scheduler_->speculation().num_drafts, 0u);
 }
 
 TEST_F(SchedulerTest, FinishRequest_FreesAtOnce) {

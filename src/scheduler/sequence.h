@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "core/finish_reason.h"
 #include "core/request.h"
+#include "scheduler/speculation.h"
 
 namespace sparrow {
 
@@ -41,6 +42,7 @@ struct Sequence {
   SequenceState state = SequenceState::kWaiting;
   FinishReason finish = FinishReason::kNone;
   int num_preemptions = 0;
+  std::unique_ptr<Drafting> drafting;  // made when the first guesses are asked for
 
   TimePoint first_planned = kNever;
   TimePoint first_token = kNever;

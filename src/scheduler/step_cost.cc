@@ -23,7 +23,8 @@ void StepCost::observe(int num_rows, double duration_ms) {
   sum_t_ = sum_t_ * kFade + duration_ms;
   sum_nt_ = sum_nt_ * kFade + n * duration_ms;
   const double spread = weight_ * sum_nn_ - sum_n_ * sum_n_;
-  if (spread > 1e-6 * weight_ * sum_nn_) {
+  has_line_ = spread > 1e-6 * weight_ * sum_nn_;
+  if (has_line_) {
     row_ms_ = (weight_ * sum_nt_ - sum_n_ * sum_t_) / spread;
     fixed_ms_ = (sum_t_ - row_ms_ * sum_n_) / weight_;
   } else {

@@ -14,6 +14,8 @@ class StepCost {
   double predict_ms(int num_rows) const;
   // Most rows whose predicted duration fits, at least min_rows; max_rows while nothing is known.
   int rows_within(double budget_ms, int min_rows, int max_rows) const;
+  // Steps of different sizes were seen, so that the fixed part and the rows were told apart.
+  bool has_line() const { return has_line_; }
   double fixed_ms() const { return fixed_ms_; }
   double row_ms() const { return row_ms_; }
 
@@ -22,6 +24,7 @@ class StepCost {
   double weight_ = 0, sum_n_ = 0, sum_nn_ = 0, sum_t_ = 0, sum_nt_ = 0;
   double fixed_ms_ = 0;
   double row_ms_ = 0;
+  bool has_line_ = false;
 };
 
 }  // namespace sparrow

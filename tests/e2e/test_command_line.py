@@ -80,6 +80,44 @@ def test_flags_of_another_server_start_unchanged(model):
         assert server.request("GET", "/health")[0] == 200
 
 
+@pytest.mark.parametrize("config, named", [
+    ('{"method":"eagle","model":"x","num_speculative_tokens":2}', '"eagle"'),
+    ('{"num_speculative_tokens":2}', "method is missing"),
+    ('{"method":"ngram","num_speculative_tokens":400}', "from 0 to 32, got 400"),
+    ('{"method":"ngram","num_speculative_tokens":"5"}', "num_speculative_tokens"),
+    ('{"method":"ngram","prompt_lookup_max":0}', "prompt_lookup_max"),
+    ('{"method":"ngram","prompt_lookup_max":2,"prompt_lookup_min":3}', "prompt_lookup_min 3 is above"),
+    ('{"method":"ngram","quantization":"fp8"}', "'quantization'"),
+    ('[5]', "JSON object"),
+    ('{"method"', "--speculative-config"),
+])
+def test_speculation_that_is_not_ours_is_refused_by_name(model, config, named):
+    for command in ("run", "serve"):
+        done = run_cli(command, "--model", model, "--speculative-config", config, timeout=60)
+        assert done.returncode == 1
+        assert "--speculative-config" in done.stderr and named in done.stderr
+
+
+def test_speculation_changes_no_answer(model):
+    body = {"messages": [{"role": "user", "content": "one two three one two three one two"}], "max_tokens": 200, "ignore_eos": True,
+            "return_token_ids": True, "logprobs": True}
+    with Server("--model", model, "--max-model-len", 4096,
+                "--speculative-config", '{"method":"ngram","num_speculative_tokens":5,"prompt_lookup_max":4}') as server:
+        for settings in ({"temperature": 0}, {"temperature": 0.6, "seed": 3, "frequency_penalty": 0.5},
+                         {"temperature": 0.6, "seed": 4, "logit_bias": {"97": 20, "98": 20}}):
+            choices = []
+            for speculative in (True, False):
+                status, _, answer = server.post("/v1/chat/completions", {**body, **settings, "speculative": speculative})
+                assert status == 200, answer
+                choices.append(answer["choices"])
+            assert choices[0] == choices[1]
+        metrics = server.request("GET", "/metrics")[2]
+        counts = {name: int(float(re.search(rf"^vllm:spec_decode_num_{name}_total{{.*}} (\S+)$", metrics, re.M).group(1)))
+                  for name in ("drafts", "draft_tokens", "accepted_tokens")}
+        assert 0 < counts["drafts"] <= counts["draft_tokens"]
+        assert 0 < counts["accepted_tokens"] <= counts["draft_tokens"]
+
+
 def test_awq_on_plain_weights_is_refused_with_the_reason(model):
     done = run_cli("serve", "--model", model, "--port", "0", "--quantization", "awq", timeout=60)
     assert done.returncode != 0

@@ -33,17 +33,23 @@ TEST(EngineSimulation, RandomLives_KeepEveryPromise) {
     sum.num_faults += result.num_faults;
     sum.num_preemptions += result.num_preemptions;
     sum.num_tokens += result.num_tokens;
+    sum.num_drafted += result.num_drafted;
+    sum.num_accepted += result.num_accepted;
   }
   RecordProperty("steps", sum.num_steps);
   RecordProperty("choices", sum.num_choices);
   RecordProperty("faults", sum.num_faults);
   RecordProperty("preemptions", std::to_string(sum.num_preemptions));
   RecordProperty("tokens", std::to_string(sum.num_tokens));
+  RecordProperty("drafted", std::to_string(sum.num_drafted));
+  RecordProperty("accepted", std::to_string(sum.num_accepted));
   if (only != 0) return;
   // The runs really reach what they are about.
   EXPECT_GT(sum.num_finished_by_themselves, sum.num_choices / 4);
   EXPECT_GT(sum.num_preemptions, last);
   EXPECT_GT(sum.num_faults, static_cast<int>(last));
+  EXPECT_GT(sum.num_accepted, sum.num_tokens / 20);
+  EXPECT_GT(sum.num_drafted, sum.num_accepted + last);
 }
 
 TEST(EngineSimulation, SameSeed_SameRun) {

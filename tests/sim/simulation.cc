@@ -125,6 +125,10 @@ void Simulation::check_step(const StepReport& report) {
   const ExecutorLimits limits = executor_.limits();
   const int most_rows = std::min(limits.max_batch_tokens, workload_.engine.max_num_batched_tokens);
   if (report.num_tokens_in > most_rows) violate("more rows than allowed");
+  if (report.num_tokens_drafted > 0 &&
+      report.num_tokens_in > workload_.engine.speculation.max_rows) {
+    violate("guesses in a large step");
+  }
   if (report.num_spans > std::min(limits.num_slots, workload_.engine.max_num_seqs)) {
     violate("more sequences than allowed");
   }
@@ -220,6 +224,11 @@ void Simulation::check_end() {
   if (executor_.num_held_slots() != 0) violate("slots leaked at the end");
   if (counter("vllm:generation_tokens_total") != result_.num_tokens) {
     violate("the token counter is wrong");
+  }
+  if (workload_.engine.speculation.max_tokens > 0) {
+    result_.num_drafted = counter("vllm:spec_decode_num_draft_tokens_total");
+    result_.num_accepted = counter("vllm:spec_decode_num_accepted_tokens_total");
+    if (result_.num_accepted > result_.num_drafted) violate("more accepted than drafted");
   }
   result_.num_preemptions = counter("vllm:num_preemptions_total");
   if (result_.num_preemptions > kMaxPreemptionsPerChoice * num_choices) violate("thrashing");

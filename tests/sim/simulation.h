@@ -21,6 +21,8 @@ struct SimulationResult {
   int num_faults = 0;
   uint64_t num_preemptions = 0;
   uint64_t num_tokens = 0;
+  uint64_t num_drafted = 0;
+  uint64_t num_accepted = 0;
 };
 
 class Simulation {

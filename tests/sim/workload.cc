@@ -40,6 +40,29 @@ EngineOptions make_engine(SeededRandom& random) {
   return options;
 }
 
+// Some machines guess, and some texts are worth it: often a token is the one a period before.
+void add_speculation(SeededRandom& random, Workload& workload) {
+  if (random.chance(300)) return;
+  SpeculationOptions& speculation = workload.engine.speculation;
+  speculation.max_tokens = random.between(1, 12);
+  speculation.min_ngram = random.between(1, 3);
+  speculation.max_ngram = random.between(speculation.min_ngram, 5);
+  speculation.max_rows = random.pick({2, 16, 16, 200});
+  const int repeats_per_mille = random.pick({0, 500, 950, 1000});
+  const auto period = static_cast<size_t>(random.between(1, 30));
+  const uint64_t text = random.next();
+  workload.executor.script = [=](std::span<const TokenId> tokens) -> std::optional<TokenId> {
+    if (tokens.size() < period) return std::nullopt;
+    const auto last = static_cast<uint64_t>(tokens.back());
+    const uint64_t bits = random_bits(text, tokens.size(), last);
+    if (bits % 1000 >= static_cast<uint64_t>(repeats_per_mille)) return std::nullopt;
+    return tokens[tokens.size() - period];
+  };
+  for (Arrival& arrival : workload.arrivals) {
+    arrival.request.speculative = !random.chance(100);
+  }
+}
+
 Faults make_faults(SeededRandom& random) {
   Faults faults;
   const auto some = [&](int share, int most) {
@@ -144,6 +167,8 @@ Workload make_workload(uint64_t seed) {
     }
     workload.arrivals.push_back(std::move(arrival));
   }
+  SeededRandom speculation_random(seed ^ 0xD4AF7);
+  add_speculation(speculation_random, workload);
   return workload;
 }
 

@@ -16,6 +16,7 @@ Request make_request(ApiContext& context, const ServedModel& model, const ChatRe
   request.reasoning.starts_inside = prompt.starts_inside_thinking;
   request.num_choices = chat.params.num_choices;
   request.skip_special_tokens = chat.params.skip_special_tokens;
+  request.speculative = chat.params.speculative;
   request.priority = chat.params.priority;
   request.fairness_key = chat.params.user;
   request.arrival = context.clock().now();

@@ -35,6 +35,7 @@ void add_requests(ApiContext& context, CompletionRequest& asked, const std::stri
     request.stop = asked.params.stop;
     request.num_choices = asked.params.num_choices;
     request.skip_special_tokens = asked.params.skip_special_tokens;
+    request.speculative = asked.params.speculative;
     request.priority = asked.params.priority;
     request.fairness_key = asked.params.user;
     request.arrival = now;

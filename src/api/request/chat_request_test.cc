@@ -135,6 +135,23 @@ TEST(ChatRequest, SilentFields_TakeTheModelsDefaults) {
   EXPECT_EQ(silent.params.sampling.seed, 11u);
 }
 
+TEST(ChatRequest, Speculative_IsOnUnlessRefused) {
+  const std::pair<const char*, bool> cases[] = {
+      {R"("n":1)", true},
+      {R"("speculative":true)", true},
+      {R"("speculative":null)", true},
+      {R"("speculative":false)", false},
+  };
+  for (const auto& [field, expected] : cases) {
+    ChatRequest request;
+    EXPECT_FALSE(parse(with_field(field), request).has_value()) << field;
+    EXPECT_EQ(request.params.speculative, expected) << field;
+    EXPECT_TRUE(request.params.warnings.empty()) << field;
+  }
+  ChatRequest request;
+  EXPECT_TRUE(parse(with_field(R"("speculative":"no")"), request).has_value());
+}
+
 TEST(ChatRequest, RefusedFields_AreNamed) {
   for (const char* field :
        {R"("tools":[{"type":"function"}])", R"("audio":{"voice":"x"})", R"("guided_json":{"a":1})",

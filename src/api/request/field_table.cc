@@ -206,6 +206,7 @@ constexpr FieldSpec kFields[] = {
     {"seed", kHonoured, kBoth, kInteger},
     {"n", kHonoured, kBoth, kInteger, 1, kInt32Max},
     {"best_of", kHonoured, kText, kInteger, 0, kInt32Max},
+    {"speculative", kHonoured, kBoth, kBool},  // ours: the text is the same either way
     // Where it ends.
     {"max_tokens", kHonoured, kBoth, kInteger, 1, kInt32Max},
     {"max_completion_tokens", kHonoured, kChat, kInteger, 1, kInt32Max},

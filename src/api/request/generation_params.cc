@@ -198,6 +198,7 @@ MaybeError parse_generation_params(const json::object& body, const ServedModel& 
   params.stream = read_bool(body, "stream").value_or(false);
   params.return_token_ids = read_bool(body, "return_token_ids").value_or(false);
   params.skip_special_tokens = read_bool(body, "skip_special_tokens").value_or(true);
+  params.speculative = read_bool(body, "speculative").value_or(true);
   params.priority = static_cast<int>(read_integer(body, "priority").value_or(0));
   params.user =
       read_string(body, "user").value_or(read_string(body, "safety_identifier").value_or(""));

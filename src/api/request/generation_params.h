@@ -28,6 +28,7 @@ struct GenerationParams {
   bool continuous_usage = false;
   bool return_token_ids = false;
   bool skip_special_tokens = true;
+  bool speculative = true;            // an extension: false computes every token by a step
   std::vector<std::string> warnings;  // fields without effect, by name
 };
 
