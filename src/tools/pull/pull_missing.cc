@@ -7,8 +7,8 @@ namespace {
 
 Status missing() {
   return unimplemented(
-      "this build cannot download: " SPARROW_PULL_MISSING
-      " was not found when it was configured. Run dev/setup.sh (or install the package) and build "
+      "this build cannot download: it was configured without " SPARROW_PULL_MISSING
+      ". Run dev/setup.sh (or install the package) and build "
       "again; or download the model's files by other means and give their folder with --model");
 }
 
