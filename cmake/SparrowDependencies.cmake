@@ -25,6 +25,37 @@ if(NOT SPARROW_BOOST_INCLUDE STREQUAL "/usr/include")
 endif()
 target_link_libraries(boost_headers INTERFACE Threads::Threads)
 
+# `sparrow pull` needs both; without them the rest builds and the command says what is missing. The
+# check links: an unpacked package may be there without the library it points to.
+option(SPARROW_WITH_PULL "Build `sparrow pull` (needs libcurl and OpenSSL)" ON)
+set(SPARROW_PULL_MISSING "")
+if(SPARROW_WITH_PULL)
+  find_package(CURL 7.61 QUIET)
+  find_package(OpenSSL 1.1.1 QUIET COMPONENTS Crypto)
+  if(NOT CURL_FOUND)
+    set(SPARROW_PULL_MISSING "libcurl (package libcurl4-openssl-dev)")
+  elseif(NOT OPENSSL_FOUND)
+    set(SPARROW_PULL_MISSING "OpenSSL (package libssl-dev)")
+  else()
+    include(CheckCXXSourceCompiles)
+    set(CMAKE_REQUIRED_LIBRARIES CURL::libcurl OpenSSL::Crypto)
+    check_cxx_source_compiles("
+      #include <curl/curl.h>
+      #include <openssl/evp.h>
+      int main() { curl_url_cleanup(curl_url()); return EVP_sha256() == nullptr; }"
+      SPARROW_PULL_LINKS)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+    if(NOT SPARROW_PULL_LINKS)
+      set(SPARROW_PULL_MISSING "a libcurl and OpenSSL that link (libcurl4-openssl-dev, libssl-dev)")
+    endif()
+  endif()
+else()
+  set(SPARROW_PULL_MISSING "libcurl (turned off by SPARROW_WITH_PULL)")
+endif()
+if(SPARROW_PULL_MISSING)
+  message(STATUS "`sparrow pull` is off, without ${SPARROW_PULL_MISSING}; dev/setup.sh installs it")
+endif()
+
 if(SPARROW_BUILD_TESTS)
   find_package(GTest QUIET)
   if(NOT GTest_FOUND)

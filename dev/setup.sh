@@ -18,13 +18,22 @@ case "$mode" in
 esac
 
 tools=(g++ cmake ninja-build ccache mold make pkg-config ca-certificates)
-libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev)
+libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev libcurl4-openssl-dev libssl-dev)
+# Without these only `sparrow pull` is left out of the build.
+optional=(libcurl4-openssl-dev libssl-dev)
 test_libraries=(libgtest-dev libbenchmark-dev)
 test_tools=(clang-format-14 python3 python3-venv binutils)
 
 say() { printf 'setup: %s\n' "$*"; }
 installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
 unpacked() { [ -e ".deps/stamp/$1" ]; }
+is_optional() { [[ " ${optional[*]} " == *" $1 "* ]]; }
+# Other packages bring the same library: libcurl for another TLS library is as good.
+have_library() {
+  installed "$1" || unpacked "$1" && return 0
+  [ "$1" = libcurl4-openssl-dev ] || return 1
+  installed libcurl4-gnutls-dev || installed libcurl4-nss-dev
+}
 
 # A command found on PATH counts, whoever installed it.
 have_tool() {
@@ -42,7 +51,7 @@ if [ "$mode" = test ]; then
 fi
 for package in "${want_tools[@]}"; do have_tool "$package" || missing+=("$package"); done
 for package in "${want_libraries[@]}"; do
-  installed "$package" || unpacked "$package" || missing+=("$package")
+  have_library "$package" || missing+=("$package")
 done
 
 as_root() {
@@ -84,17 +93,22 @@ if [ "${#missing[@]}" -gt 0 ]; then
   if may_use_root; then
     plain=()
     for package in "${missing[@]}"; do
-      [ "$package" = libboost1.81-dev ] || plain+=("$package")
+      [ "$package" = libboost1.81-dev ] || is_optional "$package" || plain+=("$package")
     done
     [ "${#plain[@]}" = 0 ] || install_packages "${plain[@]}"
-    if [ "${#plain[@]}" -lt "${#missing[@]}" ]; then
-      # Conflicts with libboost1.74-dev: --no-remove makes apt refuse rather than remove that.
-      install_packages libboost1.81-dev || unpack libboost1.81-dev
-    fi
+    for package in "${missing[@]}"; do
+      if [ "$package" = libboost1.81-dev ]; then
+        # Conflicts with libboost1.74-dev: --no-remove makes apt refuse rather than remove that.
+        install_packages libboost1.81-dev || unpack libboost1.81-dev
+      elif is_optional "$package"; then
+        install_packages "$package" || say "$package is missing (optional): 'sparrow pull' is not built without it"
+      fi
+    done
   else
     say "no root: libraries are unpacked under .deps/"
     for package in "${missing[@]}"; do
       case "$package" in
+        libcurl4-openssl-dev|libssl-dev) say "$package is missing (optional): 'sparrow pull' is not built without it" ;;
         lib*) unpack "$package" ;;
         ccache|mold|pkg-config|ca-certificates) say "$package is missing (optional): builds are slower without it" ;;
         *) say "$package is missing and needs root: sudo apt-get install $package"; exit 1 ;;

@@ -20,6 +20,8 @@ const CommandSpec& run_spec();
 int run_run(const OptionValues& values);
 const CommandSpec& tokenize_spec();
 int run_tokenize(const OptionValues& values);
+const CommandSpec& pull_spec();
+int run_pull(const OptionValues& values);
 const CommandSpec& synth_spec();
 int run_synth(const OptionValues& values);
 const CommandSpec& bench_spec();

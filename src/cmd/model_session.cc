@@ -114,13 +114,10 @@ void log_plan(const ModelSession& session, double seconds) {
 }
 
 void log_origin(const ModelLocation& location) {
-  constexpr const char* kNext =
-      "For the real model give --model with its directory, .gguf file or hub id "
-      "(deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B).";
+  constexpr const char* kNext = "To get the real one: sparrow pull";
   if (location.origin == ModelOrigin::kStarter) {
     log_warning(
-        "No model was given: this is the starter model the build made. Its weights are random "
-        "and so are its answers. {}",
+        "No model was given: this is the starter model, its weights and answers are random. {}",
         kNext);
   } else if (location.origin == ModelOrigin::kBundled) {
     log_info("No model was given: using the small bundled model. {}", kNext);

@@ -55,24 +55,65 @@ std::optional<std::string> hub_id_of_folder(const std::string& folder) {
   return fmt::format("{}/{}", rest.substr(0, at), rest.substr(at + 2));
 }
 
+// *.gguf of a snapshot, in its top folder and the folders there; in order of their paths.
+std::vector<fs::path> gguf_files(const fs::path& snapshot) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  int seen = 0;
+  for (auto entry = fs::recursive_directory_iterator(snapshot, error);
+       !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    if (++seen > kMaxCacheEntries) break;
+    if (entry.depth() > 0) entry.disable_recursion_pending();
+    if (entry->path().extension() == ".gguf" && is_there(entry->path())) files.push_back(*entry);
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+bool is_snapshot(const fs::path& path) { return is_model(path) || !gguf_files(path).empty(); }
+
 // The snapshot that refs/main names, else any complete one.
 std::optional<fs::path> snapshot_of(const fs::path& repository) {
   const Result<std::string> commit = read_file((repository / "refs" / "main").string(), 128);
   if (commit.ok()) {
     const std::string id = commit->substr(0, commit->find_last_not_of(" \r\n") + 1);
     const bool plain = !id.empty() && id.find_first_of("/.") == std::string::npos;
-    if (plain && is_model(repository / "snapshots" / id)) return repository / "snapshots" / id;
+    if (plain && is_snapshot(repository / "snapshots" / id)) return repository / "snapshots" / id;
   }
   std::error_code error;
   int seen = 0;
   for (const auto& entry : fs::directory_iterator(repository / "snapshots", error)) {
     if (++seen > kMaxCacheEntries) break;
-    if (is_model(entry.path())) return entry.path();
+    if (is_snapshot(entry.path())) return entry.path();
   }
   return std::nullopt;
 }
 
-std::optional<ModelLocation> find_in_cache(const std::string& hub_id) {
+// What of a snapshot is the model: the folder, the file asked for, or its only .gguf file.
+Result<std::string> model_in(const fs::path& snapshot, const std::string& hub_id,
+                             const std::string& gguf) {
+  if (!gguf.empty()) {
+    if (is_there(snapshot / gguf)) return (snapshot / gguf).string();
+    return not_found(
+        fmt::format("--model {0}/{1}: not in the cache ({2}). Get it: sparrow pull "
+                    "{0} --file {1}",
+                    hub_id, gguf, snapshot.string()));
+  }
+  if (is_model(snapshot)) return snapshot.string();
+  const std::vector<fs::path> files = gguf_files(snapshot);
+  if (files.size() == 1) return files.front().string();
+  std::vector<std::string> names;
+  for (const fs::path& file : files) {
+    names.push_back(hub_id + "/" + file.lexically_relative(snapshot).string());
+  }
+  return invalid_argument(
+      fmt::format("--model {}: the cache holds several files of it; name one: {}", hub_id,
+                  fmt::join(names, ", ")));
+}
+
+// `gguf`: a file of the repository; empty: its model.
+Result<std::optional<ModelLocation>> find_in_cache(const std::string& hub_id,
+                                                   const std::string& gguf) {
   for (const std::string& directory : hub_cache_directories()) {
     std::error_code error;
     int seen = 0;
@@ -81,15 +122,28 @@ std::optional<ModelLocation> find_in_cache(const std::string& hub_id) {
       const auto id = hub_id_of_folder(entry.path().filename().string());
       if (!id || lower(*id) != lower(hub_id)) continue;
       if (const auto snapshot = snapshot_of(entry.path())) {
-        ModelLocation location{snapshot->string(), ModelOrigin::kHubCache, {}};
+        ModelLocation location{{}, ModelOrigin::kHubCache, {}};
+        ASSIGN_OR_RETURN(location.path, model_in(*snapshot, *id, gguf));
         add_name(location.names, *id);
         add_name(location.names, last_part(*id));
         add_name(location.names, hub_id);
-        return location;
+        if (!gguf.empty()) add_name(location.names, hub_id + "/" + gguf);
+        return std::optional(location);
       }
     }
   }
-  return std::nullopt;
+  return std::optional<ModelLocation>();
+}
+
+// "ORG/NAME" and "ORG/NAME/FILE.gguf" -> id and file; an empty id for anything else.
+std::pair<std::string, std::string> split_hub_id(const std::string& wanted) {
+  const size_t owner = wanted.find('/');
+  if (owner == std::string::npos || owner == 0 || wanted.front() == '.') return {};
+  const size_t name = wanted.find('/', owner + 1);
+  if (name == std::string::npos) return {wanted, {}};
+  const std::string file = wanted.substr(name + 1);
+  if (!file.ends_with(".gguf") || file.find("..") != std::string::npos) return {};
+  return {wanted.substr(0, name), file};
 }
 
 std::vector<fs::path> program_directories() {
@@ -135,14 +189,15 @@ Result<ModelLocation> locate_model(const std::string& wanted) {
       add_name(location.names, kDefaultHubId);
     return location;
   }
-  const bool may_be_id = std::count(wanted.begin(), wanted.end(), '/') == 1 &&
-                         wanted.front() != '/' && wanted.front() != '.';
-  if (may_be_id) {
-    if (auto location = find_in_cache(wanted)) return *location;
+  const auto [hub_id, gguf] = split_hub_id(wanted);
+  if (!hub_id.empty()) {
+    ASSIGN_OR_RETURN(const auto location, find_in_cache(hub_id, gguf));
+    if (location) return *location;
     return not_found(fmt::format(
         "--model {}: neither a path nor in the Hugging Face cache (searched {}). Download it first "
-        "(for example: huggingface-cli download {}), or give a directory or .gguf file",
-        wanted, fmt::join(hub_cache_directories(), ", "), wanted));
+        "(sparrow pull {}{}{}), or give a directory or .gguf file",
+        wanted, fmt::join(hub_cache_directories(), ", "), hub_id, gguf.empty() ? "" : " --file ",
+        gguf));
   }
   return not_found(fmt::format(
       "--model {}: no such file or directory. Give a Hugging Face model directory, a .gguf file or "
@@ -151,7 +206,8 @@ Result<ModelLocation> locate_model(const std::string& wanted) {
 }
 
 Result<ModelLocation> locate_default_model() {
-  if (auto location = find_in_cache(kDefaultHubId)) return *location;
+  ASSIGN_OR_RETURN(const auto cached, find_in_cache(kDefaultHubId, ""));
+  if (cached) return *cached;
   std::vector<fs::path> bundled;
   std::vector<fs::path> starter;
   for (const fs::path& directory : program_directories()) {
@@ -163,8 +219,8 @@ Result<ModelLocation> locate_default_model() {
   if (auto location = first_existing(bundled, ModelOrigin::kBundled)) return *location;
   if (auto location = first_existing(starter, ModelOrigin::kStarter)) return *location;
   return not_found(
-      "no model found: give one with --model (a Hugging Face directory, a .gguf file or a hub id), "
-      "or set SPARROW_MODEL; 'make build' makes a small starter model beside the binary");
+      "no model found: get one with sparrow pull, or give one with --model (a Hugging Face "
+      "directory, a .gguf file or a hub id); 'make build' makes a small starter model");
 }
 
 }  // namespace sparrow

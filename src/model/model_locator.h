@@ -1,6 +1,8 @@
 #pragma once
 // Where a model is: a path, a GGUF file, or a hub id found in the local Hugging Face cache
-// (huggingface_hub's layout: models--ORG--NAME/refs, snapshots). Nothing is downloaded.
+// (huggingface_hub's layout: models--ORG--NAME/refs, snapshots; tools/pull writes it). Of a
+// repository of GGUF files the id means the only file there; ORG/NAME/FILE.gguf names one of
+// several. Nothing is downloaded.
 // Stateless; reads the environment and the file system.
 
 #include <string>

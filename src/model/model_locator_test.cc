@@ -50,6 +50,28 @@ TEST_F(ModelLocatorTest, RefsThatEscape_AreIgnored) {
   EXPECT_EQ(fs::path(location->path).filename(), "good");
 }
 
+TEST_F(ModelLocatorTest, GgufRepository_IsItsOnlyFile_OrTheOneNamed) {
+  const fs::path snapshot = root_ / "models--Org--Files" / "snapshots" / "aaaa";
+  fs::create_directories(snapshot / "sub");
+  std::ofstream(snapshot / "a.gguf") << "x";
+  const auto only = locate_model("org/files");
+  ASSERT_TRUE(only.ok()) << only.message();
+  EXPECT_EQ(only->path, (snapshot / "a.gguf").string());
+  EXPECT_EQ(only->names[0], "Org/Files");
+
+  std::ofstream(snapshot / "sub" / "b.gguf") << "x";
+  const auto several = locate_model("Org/Files");
+  ASSERT_FALSE(several.ok());
+  EXPECT_NE(several.message().find("Org/Files/sub/b.gguf"), std::string::npos) << several.message();
+  const auto named = locate_model("Org/Files/sub/b.gguf");
+  ASSERT_TRUE(named.ok()) << named.message();
+  EXPECT_EQ(named->path, (snapshot / "sub" / "b.gguf").string());
+  const auto missing = locate_model("Org/Files/c.gguf");
+  ASSERT_FALSE(missing.ok());
+  EXPECT_NE(missing.message().find("sparrow pull Org/Files --file c.gguf"), std::string::npos);
+  EXPECT_FALSE(locate_model("Org/Files/../../../x.gguf").ok());
+}
+
 TEST_F(ModelLocatorTest, Path_AnswersToItselfAndItsLastPart) {
   const fs::path model = root_ / "DeepSeek-R1-Distill-Qwen-1.5B";
   fs::create_directories(model);
