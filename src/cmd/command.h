@@ -22,6 +22,8 @@ const CommandSpec& tokenize_spec();
 int run_tokenize(const OptionValues& values);
 const CommandSpec& synth_spec();
 int run_synth(const OptionValues& values);
+const CommandSpec& quantize_spec();
+int run_quantize(const OptionValues& values);
 const CommandSpec& bench_spec();
 int run_bench(const OptionValues& values);
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {serve_spec, run_serve}, {run_spec, run_run},     {tokenize_spec, run_tokenize},
-    {bench_spec, run_bench}, {synth_spec, run_synth},
+    {bench_spec, run_bench}, {synth_spec, run_synth}, {quantize_spec, run_quantize},
 };
 
 constexpr const char* kUsageTail =

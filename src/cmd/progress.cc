@@ -10,6 +10,17 @@ namespace sparrow {
 namespace {
 
 constexpr int kBarWidth = 30;
+// Before this much time or work an estimate would only jump about.
+constexpr double kEstimateAfterSeconds = 2;
+constexpr double kEstimateAfterShare = 0.005;
+
+// ", 1:05 left", or nothing.
+std::string left_text(double elapsed, double share) {
+  if (elapsed < kEstimateAfterSeconds || share < kEstimateAfterShare || share >= 1) return {};
+  const auto seconds = static_cast<int64_t>(elapsed / share * (1 - share) + 0.5);
+  if (seconds < 3600) return fmt::format(", {}:{:02} left", seconds / 60, seconds % 60);
+  return fmt::format(", {} h {:02} min left", seconds / 3600, seconds / 60 % 60);
+}
 
 }  // namespace
 
@@ -18,6 +29,7 @@ Progress::Progress(std::string what)
 
 void Progress::show(double share, const std::string& text) {
   const TimePoint now = clock_.now();
+  if (begin_ == TimePoint{}) begin_ = now;
   const Duration interval =
       is_terminal_ ? Duration(std::chrono::milliseconds(100)) : Duration(std::chrono::seconds(5));
   if (last_ != TimePoint{} && now - last_ < interval) return;
@@ -33,6 +45,7 @@ void Progress::show(double share, const std::string& text) {
                         std::string(static_cast<size_t>(kBarWidth - filled), '.'), share * 100);
   }
   line += "  " + text;
+  line += left_text(to_seconds(now - begin_), share);
   std::fputs(is_terminal_ ? fmt::format("\r{}\x1b[K", line).c_str() : (line + "\n").c_str(),
              stderr);
   std::fflush(stderr);

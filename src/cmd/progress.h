@@ -1,5 +1,6 @@
 #pragma once
-// Progress of long work on stderr: a bar on a terminal, one line every few seconds otherwise.
+// Progress of long work on stderr: a bar on a terminal, one line every few seconds otherwise, with
+// the time that is left as far as the work so far tells.
 
 #include <string>
 
@@ -19,6 +20,7 @@ class Progress {
   const std::string what_;
   const bool is_terminal_;
   RealClock clock_;
+  TimePoint begin_{};
   TimePoint last_{};
   bool drawn_ = false;
 };
