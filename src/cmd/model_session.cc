@@ -19,13 +19,19 @@ Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
 }
 
 // The flag names a method the files must already have; ours are read from the files themselves.
-Status check_quantization(const std::string& wanted) {
-  if (wanted.empty()) return ok_status();
+// vLLM's names for its fast kernels mean the same files.
+Status check_quantization(std::string wanted, const ModelFiles& files) {
+  if (wanted == "awq_marlin" || wanted == "gptq_marlin") wanted.resize(wanted.find('_'));
+  if (wanted.empty() || wanted == files.quantization) return ok_status();
+  if (files.quantization.empty()) {
+    return invalid_argument(fmt::format(
+        "--quantization {}: {} has no quantization_config that says so ({}). Leave the flag out, "
+        "or quantize the weights first with: sparrow quantize",
+        wanted, files.path, files.weights->format_name()));
+  }
   return invalid_argument(fmt::format(
-      "--quantization {}: this model has no quantization_config that says so, and {} weights are "
-      "not read yet. Leave the flag out (GGUF files carry their own type), or convert the weights "
-      "first with: sparrow quantize",
-      wanted, wanted));
+      "--quantization {}: {} is {} ({}). Leave the flag out, or give --quantization {}", wanted,
+      files.path, files.quantization, files.weights->format_name(), files.quantization));
 }
 
 Result<CpuExecutorOptions> executor_options(const OptionValues& values, const ModelConfig& config,
@@ -136,9 +142,9 @@ Result<ModelSession> open_session(const OptionValues& values, const std::string&
     ASSIGN_OR_RETURN(session.location, locate_model(wanted));
   }
   log_origin(session.location);
-  RETURN_IF_ERROR(check_quantization(values.text("quantization")));
   log_info("Loading {} ...", session.location.path);
   ASSIGN_OR_RETURN(ModelFiles files, open_model(session.location.path));
+  RETURN_IF_ERROR(check_quantization(values.text("quantization"), files));
   session.config = files.config;
   session.format_name = files.weights->format_name();
   session.generation = files.generation;

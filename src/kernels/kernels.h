@@ -4,10 +4,10 @@
 // splits strips, rows or chunks between threads. Plain data only: ISA files include this header.
 //
 // Contract (docs/architecture.md): one output element is one chain of operations. Integer sums stay
-// inside a group of 32 inputs, fp32 fma runs over groups (plain formats: over inputs) in ascending
-// order, sums over a whole row use 16 partial sums (element i belongs to partial i % 16) joined by
-// one fixed tree. So results do not depend on batch, split or thread count, and the tables of all
-// instruction sets return the same bits.
+// inside a block (32 to 256 inputs, by format), fp32 fma runs over blocks (plain formats: over
+// inputs) in ascending order, sums over a whole row use 16 partial sums (element i belongs to
+// partial i % 16) joined by one fixed tree. So results do not depend on batch, split or thread
+// count, and the tables of all instruction sets return the same bits.
 //
 // Pointers need not be aligned except packed weights (64 bytes). NaN and infinities propagate.
 
@@ -17,18 +17,38 @@
 namespace sparrow {
 
 constexpr int kStripRows = 32;        // rows of a packed matrix computed together
-constexpr int kGroupSize = 32;        // inputs that share one scale
+constexpr int kGroupSize = 32;        // inputs of one group sum; grouped rows are multiples
 constexpr int kKvBlockTokens = 16;    // tokens of one KV block
 constexpr int kAttentionChunk = 256;  // tokens of one attention chunk, counted from position 0
 
-enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kQ8_0, kQ4_0 };
+// kI4G*, kI8G*: 4 and 8-bit integers with one fp32 scale (and zero point) per 32, 64 or 128 inputs.
+enum class WeightFormat : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_1,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kI4G32,
+  kI4G64,
+  kI4G128,
+  kI8G32,
+  kI8G64,
+  kI8G128,
+};
 enum class KvType : uint8_t { kF32, kBF16 };
 
 // A packed matrix as kernels see it: strips of 32 rows one after the other (packed_matrix.h).
-//   plain formats  per input k: [32 rows]
-//   kQ8_0          per group:   [32 fp16 scales][8 x k/4][32 rows][4] int8
-//   kQ4_0          per group:   [32 fp16 scales][4 x k/8][32 rows][4] bytes, byte i of a row holds
-//                               input 8j + i in its low and 8j + 4 + i in its high nibble, plus 8
+//   plain formats    per input k: [32 rows]
+//   grouped formats  per block of 32 to 256 inputs: scales, and codes four inputs of a row together
+//                    (strip_layout.h). Fewer bits than the file has where packing is simple: codes
+//                    of 2 and 3 bits take 4 here, those of 5 and 6 bits take 8.
 struct PackedView {
   const uint8_t* data = nullptr;
   int64_t strip_bytes = 0;
@@ -47,6 +67,7 @@ struct ActivationsView {
   const float* scales = nullptr;        // [num_tokens]
   const int32_t* group_sums = nullptr;  // [num_tokens][group_stride]: sum of each group of 32
   int64_t group_stride = 0;
+  const int32_t* half_sums = nullptr;  // [num_tokens][2 group_stride]: sum of each 16
 };
 
 // out[token][row] = weights[row] . inputs[token] (+ bias[row]) (added to out if accumulate), for
@@ -74,6 +95,7 @@ struct QuantizeArgs {
   float* scales = nullptr;
   int32_t* group_sums = nullptr;
   int64_t group_stride = 0;
+  int32_t* half_sums = nullptr;
 };
 
 // One KV block of one KV head holds 16 tokens: K as [head_dim][16 tokens], then V as

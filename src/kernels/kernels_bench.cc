@@ -5,14 +5,13 @@
 
 #include <benchmark/benchmark.h>
 
-#include <cstring>
 #include <random>
 #include <vector>
 
 #include "base/compute_pool.h"
 #include "kernels/cpu_features.h"
 #include "kernels/packed_matrix.h"
-#include "tensor/half.h"
+#include "quant/random_blocks.h"
 
 namespace sparrow {
 namespace {
@@ -28,14 +27,7 @@ PackedMatrix random_matrix(TensorType type, int64_t rows, int64_t cols) {
   PackedMatrix matrix = *PackedMatrix::allocate(weight_format_for(type), rows, cols);
   // The same 256 random rows again and again: making them must not take longer than the run.
   constexpr int64_t kRows = 256;
-  std::vector<std::byte> bytes(tensor_row_bytes(type, cols) * kRows);
-  std::mt19937 random(1);
-  const auto step = static_cast<size_t>(tensor_type_info(type).block_bytes);
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(random() & 0x3f);
-  if (step > 4) {
-    const uint16_t scale = f16_from_float(0.01f);
-    for (size_t i = 0; i < bytes.size(); i += step) std::memcpy(bytes.data() + i, &scale, 2);
-  }
+  const std::vector<std::byte> bytes = random_block_rows(type, kRows, cols, 1, 0.01f);
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = std::min(kRows, rows - row);
     const std::span<const std::byte> part(bytes.data(), tensor_row_bytes(type, cols) * count);
@@ -47,18 +39,22 @@ PackedMatrix random_matrix(TensorType type, int64_t rows, int64_t cols) {
 struct Inputs {
   std::vector<float> plain, scales;
   std::vector<int8_t> quantized;
-  std::vector<int32_t> sums;
+  std::vector<int32_t> sums, half_sums;
   ActivationsView view;
 
   Inputs(int64_t tokens, int64_t cols)
-      : plain(tokens * cols), scales(tokens), quantized(tokens * cols), sums(tokens * cols / 32) {
+      : plain(tokens * cols),
+        scales(tokens),
+        quantized(tokens * cols),
+        sums(tokens * cols / 32),
+        half_sums(tokens * cols / 16) {
     std::mt19937 random(2);
     std::normal_distribution<float> normal;
     for (float& x : plain) x = normal(random);
     best_kernels().quantize(QuantizeArgs{plain.data(), cols, tokens, cols, quantized.data(), cols,
-                                         scales.data(), sums.data(), cols / 32});
-    view = {tokens, plain.data(),  cols,        quantized.data(),
-            cols,   scales.data(), sums.data(), cols / 32};
+                                         scales.data(), sums.data(), cols / 32, half_sums.data()});
+    view = {tokens,        plain.data(), cols,      quantized.data(), cols,
+            scales.data(), sums.data(),  cols / 32, half_sums.data()};
   }
 };
 
@@ -98,7 +94,10 @@ void gemm(benchmark::State& state) {
 
 void decode_shapes(benchmark::internal::Benchmark* bench) {
   for (const TensorType type :
-       {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kBF16, TensorType::kF32}) {
+       {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kBF16, TensorType::kF32,
+        TensorType::kQ4_1, TensorType::kQ5_1, TensorType::kQ2_K, TensorType::kQ3_K,
+        TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K, TensorType::kI4G32,
+        TensorType::kI4G128, TensorType::kI8G128}) {
     const auto id = static_cast<int64_t>(type);
     bench->Args({id, 1536, 1536, 1, 64});
     bench->Args({id, 8960, 1536, 1, 12});

@@ -55,8 +55,8 @@ TEST(Gemm, Scalar_AgreesWithDoublePrecision) {
 TEST(Gemm, EveryIsaFormatAndTokenCount_GivesTheBitsOfScalar) {
   for (const WeightFormat format : kAllFormats) {
     for (const int64_t rows : {1, 32, 45, 129}) {
-      for (const int64_t cols : {32, 160, 1024, 77}) {
-        if (is_grouped(format) && cols % kGroupSize != 0) continue;
+      for (const int64_t cols : {32, 160, 1024, 384, 256, 77}) {
+        if (cols % strip_layout(format).block_inputs != 0) continue;
         const PackedMatrix matrix = random_matrix(format, rows, cols, 5);
         const std::vector<float> bias = random_floats(static_cast<size_t>(rows), 6);
         for (int64_t tokens = 1; tokens <= 17; tokens += tokens < 9 ? 1 : 4) {
@@ -101,37 +101,49 @@ TEST(Gemm, OneTokenAloneAndStripsInPieces_GivesTheBitsOfTheWholeProduct) {
   }
 }
 
-// Every weight -128 (or nibble 0 and 15), every input +-127: the largest sums int16 steps can meet.
+// Every code and scale at its end, every input +-127: the largest sums int16 and int32 steps meet.
 TEST(Gemm, ExtremeBytes_AreExactOnEveryIsa) {
-  const int64_t rows = 32, cols = 64;
-  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_0}) {
-    for (const int fill : {0x80, 0x7f, 0x00, 0xff}) {
+  const int64_t rows = 32, cols = 256;
+  for (const WeightFormat format : kAllFormats) {
+    if (!is_grouped(format)) continue;
+    const TensorType type = tensor_type_for(format);
+    for (const int fill : {0x80, 0x7f, 0x00, 0xff, 0x3f, 0xc0, 0x0f, 0xf0}) {
       std::vector<std::byte> bytes(tensor_row_bytes(type, cols) * rows,
                                    static_cast<std::byte>(fill));
-      const uint16_t one = f16_from_float(1.0f);
       const size_t step = static_cast<size_t>(tensor_type_info(type).block_bytes);
       for (size_t offset = 0; offset < bytes.size(); offset += step) {
-        std::memcpy(bytes.data() + offset, &one, 2);
+        set_block_scales(type, bytes.data() + offset, 1.0f, 0.5f);
       }
-      PackedMatrix matrix = *PackedMatrix::allocate(weight_format_for(type), rows, cols);
+      PackedMatrix matrix = *PackedMatrix::allocate(format, rows, cols);
       ASSERT_TRUE(matrix.pack_rows(0, rows, type, bytes).ok());
       std::vector<float> weights(cols);
       matrix.unpack_row(0, weights.data());
-      for (const float sign : {1.0f, -1.0f}) {
-        const TestInputs inputs(std::vector<float>(cols, sign * 127.0f), 1);
-        float expected = 0;  // whole numbers below 2^24: exact
-        for (const float weight : weights) expected += weight * sign * 127.0f;
-        for (const Kernels* kernels : fast_kernels()) {
-          EXPECT_EQ(multiply(*kernels, matrix, inputs)[7], expected) << kernels->name << fill;
+      for (const bool alternate : {false, true}) {
+        for (const float sign : {1.0f, -1.0f}) {
+          std::vector<float> x(cols, sign * 127.0f);
+          for (size_t k = 0; alternate && k < x.size(); k += 2) x[k] = -x[k];
+          const TestInputs inputs(x, 1);
+          double expected = 0, magnitude = 0;
+          for (size_t k = 0; k < x.size(); ++k) {
+            expected += double{weights[k]} * x[k];
+            magnitude += std::fabs(double{weights[k]} * x[k]);
+          }
+          const std::vector<float> found = multiply(scalar_kernels(), matrix, inputs);
+          // Two conversions and two fma at most for each of eight blocks.
+          EXPECT_NEAR(found[7], expected, magnitude * std::ldexp(32.0, -24))
+              << weight_format_name(format) << " " << fill;
+          for (const Kernels* kernels : fast_kernels()) {
+            EXPECT_TRUE(same_bits(found, multiply(*kernels, matrix, inputs)))
+                << kernels->name << " " << weight_format_name(format) << " " << fill;
+          }
         }
-        EXPECT_EQ(multiply(scalar_kernels(), matrix, inputs)[7], expected);
       }
     }
   }
 }
 
 TEST(Gemm, NanInOneToken_ReachesThatTokenOnly) {
-  const int64_t rows = 40, cols = 64;
+  const int64_t rows = 40, cols = 256;
   for (const WeightFormat format : kAllFormats) {
     const PackedMatrix matrix = random_matrix(format, rows, cols, 4);
     std::vector<float> values = random_floats(3 * cols, 5);
@@ -150,15 +162,16 @@ TEST(Gemm, NanInOneToken_ReachesThatTokenOnly) {
 
 struct Quantized {
   std::vector<int8_t> values;
-  std::vector<int32_t> sums;
+  std::vector<int32_t> sums, half_sums;
   float scale = 0;
 };
 
 Quantized quantize(const Kernels& kernels, const std::vector<float>& x) {
-  Quantized out{std::vector<int8_t>(x.size()), std::vector<int32_t>(x.size() / 32), 0};
+  Quantized out{std::vector<int8_t>(x.size()), std::vector<int32_t>(x.size() / 32),
+                std::vector<int32_t>(x.size() / 16), 0};
   const auto cols = static_cast<int64_t>(x.size());
   kernels.quantize(QuantizeArgs{x.data(), cols, 1, cols, out.values.data(), cols, &out.scale,
-                                out.sums.data(), cols / 32});
+                                out.sums.data(), cols / 32, out.half_sums.data()});
   return out;
 }
 
@@ -170,6 +183,7 @@ TEST(Quantize, EveryIsaAndRange_GivesTheBitsOfScalarAndErrsByHalfAStep) {
       const Quantized found = quantize(*kernels, x);
       EXPECT_EQ(found.values, expected.values) << kernels->name << deviation;
       EXPECT_EQ(found.sums, expected.sums);
+      EXPECT_EQ(found.half_sums, expected.half_sums);
       EXPECT_TRUE(same_bits({expected.scale}, {found.scale}));
     }
     for (size_t i = 0; i < x.size(); ++i) {
@@ -177,9 +191,11 @@ TEST(Quantize, EveryIsaAndRange_GivesTheBitsOfScalarAndErrsByHalfAStep) {
       const double limit = std::max(0.5001 * double{expected.scale}, 1e-30);
       ASSERT_NEAR(x[i], double{expected.scale} * expected.values[i], limit);
     }
-    int32_t sum = 0;
-    for (int i = 0; i < 32; ++i) sum += expected.values[i];
-    EXPECT_EQ(expected.sums[0], sum);
+    int32_t halves[2] = {};
+    for (int i = 0; i < 32; ++i) halves[i / 16] += expected.values[i];
+    EXPECT_EQ(expected.sums[0], halves[0] + halves[1]);
+    EXPECT_EQ(expected.half_sums[0], halves[0]);
+    EXPECT_EQ(expected.half_sums[1], halves[1]);
   }
 }
 

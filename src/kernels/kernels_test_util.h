@@ -11,6 +11,8 @@
 
 #include "kernels/cpu_features.h"
 #include "kernels/packed_matrix.h"
+#include "kernels/strip_layout.h"
+#include "quant/random_blocks.h"
 #include "tensor/half.h"
 
 namespace sparrow {
@@ -48,49 +50,19 @@ inline testing::AssertionResult same_bits(const std::vector<float>& expected,
   return testing::AssertionSuccess();
 }
 
-inline TensorType tensor_type_of(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kF32:
-      return TensorType::kF32;
-    case WeightFormat::kF16:
-      return TensorType::kF16;
-    case WeightFormat::kBF16:
-      return TensorType::kBF16;
-    case WeightFormat::kQ8_0:
-      return TensorType::kQ8_0;
-    case WeightFormat::kQ4_0:
-      return TensorType::kQ4_0;
-  }
-  return TensorType::kF32;
-}
+inline constexpr WeightFormat kAllFormats[] = {
+    WeightFormat::kF32,   WeightFormat::kF16,   WeightFormat::kBF16,   WeightFormat::kQ8_0,
+    WeightFormat::kQ4_0,  WeightFormat::kQ4_1,  WeightFormat::kQ5_1,   WeightFormat::kQ2_K,
+    WeightFormat::kQ3_K,  WeightFormat::kQ4_K,  WeightFormat::kQ5_K,   WeightFormat::kQ6_K,
+    WeightFormat::kI4G32, WeightFormat::kI4G64, WeightFormat::kI4G128, WeightFormat::kI8G32,
+    WeightFormat::kI8G64, WeightFormat::kI8G128};
 
-inline constexpr WeightFormat kAllFormats[] = {WeightFormat::kF32, WeightFormat::kF16,
-                                               WeightFormat::kBF16, WeightFormat::kQ8_0,
-                                               WeightFormat::kQ4_0};
-
-inline bool is_grouped(WeightFormat format) {
-  return format == WeightFormat::kQ8_0 || format == WeightFormat::kQ4_0;
-}
-
-// Elements are about N(0, 1) (plain) or any byte with scales near 0.01 (groups), -128 included.
+// Elements are about N(0, 1) (plain) or any bytes with scales near 0.01 (grouped), so that codes
+// like -128 and zero points like 255 occur.
 inline PackedMatrix random_matrix(WeightFormat format, int64_t rows, int64_t cols, uint32_t seed) {
-  const TensorType type = tensor_type_of(format);
-  std::vector<std::byte> bytes(tensor_row_bytes(type, cols) * static_cast<size_t>(rows));
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, 1.0f);
-  const size_t step = static_cast<size_t>(tensor_type_info(type).block_bytes);
-  for (size_t offset = 0; offset < bytes.size(); offset += step) {
-    const float value = normal(random);
-    if (type == TensorType::kF32) {
-      std::memcpy(bytes.data() + offset, &value, 4);
-      continue;
-    }
-    const uint16_t bf16 = bf16_from_float(value), f16 = f16_from_float(value);
-    const uint16_t scale = f16_from_float(value * 0.01f);
-    const uint16_t half = type == TensorType::kBF16 ? bf16 : step == 2 ? f16 : scale;
-    std::memcpy(bytes.data() + offset, &half, 2);
-    for (size_t i = 2; i < step; ++i) bytes[offset + i] = static_cast<std::byte>(random() & 0xff);
-  }
+  const TensorType type = tensor_type_for(format);
+  const std::vector<std::byte> bytes =
+      random_block_rows(type, rows, cols, seed, is_grouped(format) ? 0.01f : 1.0f);
   PackedMatrix matrix = *PackedMatrix::allocate(format, rows, cols);
   const Status status = matrix.pack_rows(0, rows, type, bytes);
   EXPECT_TRUE(status.ok()) << status.message();
@@ -103,7 +75,7 @@ struct TestInputs {
   std::vector<float> plain;
   std::vector<int8_t> quantized;
   std::vector<float> scales;
-  std::vector<int32_t> group_sums;
+  std::vector<int32_t> group_sums, half_sums;
 
   TestInputs(std::vector<float> values, int64_t tokens)
       : num_tokens(tokens), cols(static_cast<int64_t>(values.size()) / tokens), plain(values) {
@@ -111,8 +83,10 @@ struct TestInputs {
     quantized.resize(plain.size());
     scales.resize(static_cast<size_t>(tokens));
     group_sums.resize(plain.size() / kGroupSize);
+    half_sums.resize(2 * group_sums.size());
     scalar_kernels().quantize(QuantizeArgs{plain.data(), cols, tokens, cols, quantized.data(), cols,
-                                           scales.data(), group_sums.data(), cols / kGroupSize});
+                                           scales.data(), group_sums.data(), cols / kGroupSize,
+                                           half_sums.data()});
   }
 
   ActivationsView view(int64_t first_token, int64_t count) const {
@@ -124,6 +98,7 @@ struct TestInputs {
       view.quantized = quantized.data() + first_token * cols;
       view.scales = scales.data() + first_token;
       view.group_sums = group_sums.data() + first_token * (cols / kGroupSize);
+      view.half_sums = half_sums.data() + 2 * first_token * (cols / kGroupSize);
     }
     view.quantized_stride = cols;
     view.group_stride = cols / kGroupSize;

@@ -5,8 +5,9 @@
 //   ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::allocate(format, rows, cols));
 //   RETURN_IF_ERROR(matrix.pack_rows(0, rows, source.type, source.bytes));
 //
-// pack_rows may be called from several threads for disjoint ranges of whole strips. Errors: a group
-// format whose cols are no multiple of 32, a source of another type, a scale that is not finite.
+// pack_rows may be called from several threads for disjoint ranges of whole strips. Errors: a
+// grouped format whose cols are no multiple of its block, a source of another type, a scale that is
+// not finite.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,14 +21,18 @@
 namespace sparrow {
 
 const char* weight_format_name(WeightFormat format);
-// The packed format that keeps a tensor type's values.
+// The packed format that keeps a tensor type's values, and the type whose values a format has (of
+// several the one of the same name).
 WeightFormat weight_format_for(TensorType type);
+TensorType tensor_type_for(WeightFormat format);
 
 class PackedMatrix {
  public:
   PackedMatrix() = default;
   // All rows zero.
   static Result<PackedMatrix> allocate(WeightFormat format, int64_t rows, int64_t cols);
+  // What allocate() would take; cols as it wants them.
+  static int64_t bytes_of(WeightFormat format, int64_t rows, int64_t cols);
 
   // Packs num_rows rows in the source's row format to the rows from row_begin on. Bytes may be
   // unaligned; `bytes` must be exactly num_rows rows.

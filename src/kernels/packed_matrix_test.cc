@@ -7,6 +7,9 @@
 #include <random>
 #include <vector>
 
+#include "quant/convert_row.h"
+#include "quant/random_blocks.h"
+
 namespace sparrow {
 namespace {
 
@@ -78,6 +81,40 @@ TEST_P(PackedMatrixFormats, UnpackRow_OfPackedRows_ReturnsTheExactSourceValues) 
   }
 }
 
+// The types of super-blocks and integer groups against their rows dequantized (golden files and
+// hand-written blocks test those).
+TEST(PackedMatrix, UnpackRow_OfEveryOtherType_ReturnsTheExactSourceValues) {
+  for (const TensorType type :
+       {TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kIQ4_NL,
+        TensorType::kQ2_K, TensorType::kQ3_K, TensorType::kQ4_K, TensorType::kQ5_K,
+        TensorType::kQ6_K, TensorType::kI4G32, TensorType::kI4G64, TensorType::kI4G128,
+        TensorType::kI8G32, TensorType::kI8G64, TensorType::kI8G128}) {
+    const int64_t rows = 35, cols = 512;
+    const std::vector<std::byte> bytes = random_block_rows(type, rows, cols, 9, 0.3f);
+    const WeightFormat format = weight_format_for(type);
+    PackedMatrix matrix = *PackedMatrix::allocate(format, rows, cols);
+    const Status status = matrix.pack_rows(0, rows, type, bytes);
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_EQ(matrix.bytes(), PackedMatrix::bytes_of(format, rows, cols));
+    std::vector<float> expected(cols), found(cols);
+    for (int64_t r = 0; r < rows; ++r) {
+      dequantize_row(type, bytes.data() + tensor_row_bytes(type, cols) * r, cols, expected.data());
+      matrix.unpack_row(r, found.data());
+      EXPECT_EQ(found, expected) << tensor_type_info(type).name << " row " << r;
+    }
+  }
+}
+
+TEST(PackedMatrix, PackRows_MinimumThatIsNotFinite_IsAnError) {
+  for (const TensorType type : {TensorType::kQ4_1, TensorType::kQ4_K, TensorType::kQ2_K}) {
+    std::vector<std::byte> bytes = random_block_rows(type, 1, 256, 1, 1.0f);
+    PackedMatrix matrix = *PackedMatrix::allocate(weight_format_for(type), 1, 256);
+    ASSERT_TRUE(matrix.pack_rows(0, 1, type, bytes).ok());
+    set_block_scales(type, bytes.data(), 1.0f, INFINITY);
+    EXPECT_EQ(matrix.pack_rows(0, 1, type, bytes).code(), StatusCode::kDataLoss);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, PackedMatrixFormats,
                          testing::Values(TensorType::kF32, TensorType::kF16, TensorType::kBF16,
                                          TensorType::kQ8_0, TensorType::kQ4_0));
@@ -100,6 +137,8 @@ TEST(PackedMatrix, PackRows_InPiecesAndUnaligned_EqualsPackRowsAtOnce) {
 
 TEST(PackedMatrix, Allocate_ImpossibleShapes_AreErrorsNotCrashes) {
   EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kQ8_0, 4, 33).ok());
+  EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kQ4_K, 4, 896 + 32).ok());
+  EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kI4G128, 4, 64).ok());
   EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kF32, 0, 32).ok());
   EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kF32, 32, -1).ok());
   EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kF32, INT64_MAX, 2).ok());

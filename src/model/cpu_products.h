@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/compute_pool.h"
 #include "kernels/packed_matrix.h"
+#include "kernels/strip_layout.h"
 
 namespace sparrow {
 
@@ -20,9 +21,7 @@ struct Product {
   bool accumulate = false;
 };
 
-inline bool needs_quantized(const PackedMatrix& matrix) {
-  return matrix.format() == WeightFormat::kQ8_0 || matrix.format() == WeightFormat::kQ4_0;
-}
+inline bool needs_quantized(const PackedMatrix& matrix) { return is_grouped(matrix.format()); }
 
 inline void run_product(const Kernels& kernels, const ActivationsView& inputs,
                         const Product& product, int64_t strip_begin, int64_t strip_end) {

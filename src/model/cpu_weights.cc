@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/files/tensor_layout.h"
+#include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
 
 namespace sparrow {
@@ -14,26 +15,11 @@ bool is_plain(TensorType type) {
   return type == TensorType::kF32 || type == TensorType::kF16 || type == TensorType::kBF16;
 }
 
-TensorType tensor_type_of(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kF32:
-      return TensorType::kF32;
-    case WeightFormat::kF16:
-      return TensorType::kF16;
-    case WeightFormat::kBF16:
-      return TensorType::kBF16;
-    case WeightFormat::kQ8_0:
-      return TensorType::kQ8_0;
-    case WeightFormat::kQ4_0:
-      return TensorType::kQ4_0;
-  }
-  return TensorType::kF32;
-}
-
 // The row format a matrix is packed in.
 TensorType packed_type(const SourceTensor& tensor, std::optional<WeightFormat> format) {
   if (!format || !is_plain(tensor.type)) return tensor.type;
-  const TensorType wanted = tensor_type_of(*format);
+  const TensorType wanted = tensor_type_for(*format);
+  CHECK(can_quantize(wanted));
   return tensor.cols % tensor_type_info(wanted).block_elements == 0 ? wanted : tensor.type;
 }
 
@@ -50,6 +36,10 @@ class WeightLoader {
   Status load_matrix(const std::string& name, PackedMatrix& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
     const TensorType type = packed_type(tensor, format_);
+    if (is_int_group(type)) {
+      return unimplemented(fmt::format("{}: {} matrices cannot be computed with yet", name,
+                                       tensor_type_info(type).name));
+    }
     ASSIGN_OR_RETURN(out,
                      PackedMatrix::allocate(weight_format_for(type), tensor.rows, tensor.cols));
     std::vector<Status> failures(scratch_.size());
@@ -182,14 +172,13 @@ Result<int64_t> packed_weights_bytes(const TensorSource& source,
                                      std::optional<WeightFormat> format) {
   int64_t bytes = 0;
   for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
-    ASSIGN_OR_RETURN(const SourceTensor tensor, source.tensor(layout.name));
+    ASSIGN_OR_RETURN(const SourceTensor tensor, source.describe(layout.name));
     if (layout.is_vector) {
       bytes += layout.rows * layout.cols * static_cast<int64_t>(sizeof(float));
       continue;
     }
-    const int64_t padded_rows = (layout.rows + kStripRows - 1) / kStripRows * kStripRows;
-    const size_t row_bytes = tensor_row_bytes(packed_type(tensor, format), layout.cols);
-    bytes += padded_rows * static_cast<int64_t>(row_bytes);
+    const WeightFormat packed = weight_format_for(packed_type(tensor, format));
+    bytes += PackedMatrix::bytes_of(packed, layout.rows, layout.cols);
   }
   return bytes;
 }

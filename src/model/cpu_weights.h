@@ -36,7 +36,8 @@ struct CpuWeights {
   int64_t bytes_per_token() const;
 };
 
-// Plain matrices become `format` where given and where rows are whole groups. NaN or infinite
+// Plain matrices become `format`, which must have a quantizer, where given and where rows are whole
+// blocks of it. NaN or infinite
 // weights and scales are errors that name the tensor.
 Result<CpuWeights> load_cpu_weights(const TensorSource& source, std::optional<WeightFormat> format,
                                     ComputePool& pool);

@@ -19,6 +19,7 @@ ActivationsView ProductInputs::view(int64_t num_rows, int64_t cols) const {
   result.scales = scales.as<float>();
   result.group_sums = group_sums.as<int32_t>();
   result.group_stride = num_groups(cols);
+  result.half_sums = half_sums.as<int32_t>();
   return result;
 }
 
@@ -34,6 +35,7 @@ void ProductInputs::quantize(const Kernels& kernels, int64_t row_begin, int64_t 
   args.scales = scales.as<float>() + row_begin;
   args.group_stride = num_groups(cols);
   args.group_sums = group_sums.as<int32_t>() + row_begin * args.group_stride;
+  args.half_sums = half_sums.as<int32_t>() + 2 * row_begin * args.group_stride;
   kernels.quantize(args);
 }
 
@@ -57,6 +59,7 @@ std::vector<std::pair<AlignedBuffer*, int64_t>> CpuWorkspace::layout(const Model
     buffers.emplace_back(&inputs.quantized, num_rows * num_groups(cols) * kGroupSize);
     buffers.emplace_back(&inputs.scales, num_rows * kFloat);
     buffers.emplace_back(&inputs.group_sums, num_rows * num_groups(cols) * kFloat);
+    buffers.emplace_back(&inputs.half_sums, 2 * num_rows * num_groups(cols) * kFloat);
   };
   add_inputs(hidden, rows, config.hidden_size);
   add_inputs(attended, rows, config.q_size());

@@ -20,6 +20,7 @@ struct ProductInputs {
   AlignedBuffer quantized;   // [rows][cols rounded up to 32] int8
   AlignedBuffer scales;      // [rows] fp32
   AlignedBuffer group_sums;  // [rows][cols / 32, rounded up] int32
+  AlignedBuffer half_sums;   // [rows][twice as many] int32
 
   ActivationsView view(int64_t num_rows, int64_t cols) const;
   // Fills the int8 part of [row_begin, row_end) from the fp32 part; cols is a multiple of 32.

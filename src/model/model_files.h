@@ -30,6 +30,8 @@ struct ModelFiles {
   std::string path;  // the directory or file that was opened
   ModelConfig config;
   std::unique_ptr<TensorSource> weights;
+  // "awq", "gptq", "compressed-tensors", "gguf", as --quantization names it; empty: none.
+  std::string quantization;
   TokenizerSpec tokenizer;     // check has_tokenizer first
   bool has_tokenizer = false;  // test models may come without one
   std::string chat_template;   // Jinja source; empty: none

@@ -16,8 +16,8 @@
 
 namespace sparrow {
 
-// A view of one tensor as it lies in the file: row-major, each row rows x cols/block blocks.
-// Bytes may be unaligned: copy or load unaligned. Valid until release() or the source dies.
+// A view of one tensor, as it lies in the file or converted: row-major, each row rows x cols/block
+// blocks. Bytes may be unaligned: copy or load unaligned. Valid until release() or the source dies.
 struct SourceTensor {
   TensorType type = TensorType::kF32;
   int64_t rows = 1;  // 1 for vectors (norms, biases)
@@ -34,6 +34,8 @@ class TensorSource {
   virtual bool contains(std::string_view name) const = 0;
   // Fails for an unknown name; never for a name that contains() knows, except for a read error.
   virtual Result<SourceTensor> tensor(std::string_view name) const = 0;
+  // Type and shape alone: `bytes` may be empty. Cheap where tensor() has to convert.
+  virtual Result<SourceTensor> describe(std::string_view name) const { return tensor(name); }
   // The executor has packed this tensor: its pages need not stay resident.
   virtual void release(const SourceTensor& tensor) const = 0;
   // One line for the log: "safetensors BF16", "GGUF Q8_0".

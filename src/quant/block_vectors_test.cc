@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "quant/block_codes.h"
 #include "quant/convert_row.h"
+#include "quant/random_blocks.h"
 #include "tensor/half.h"
 
 namespace sparrow {
@@ -76,16 +77,10 @@ TEST(BlockVectors, EveryType_DequantizesToTheExpectedBits) {
 
 // A block is refused for each of its floating-point fields, and for nothing else.
 TEST(BlockVectors, FirstNonFinite_LooksAtEveryScaleAndMinimum) {
-  const std::map<TensorType, std::vector<size_t>> fields = {
-      {TensorType::kQ8_0, {0}},      {TensorType::kQ4_0, {0}},    {TensorType::kQ4_1, {0, 2}},
-      {TensorType::kQ5_0, {0}},      {TensorType::kQ5_1, {0, 2}}, {TensorType::kIQ4_NL, {0}},
-      {TensorType::kQ2_K, {80, 82}}, {TensorType::kQ3_K, {108}},  {TensorType::kQ4_K, {0, 2}},
-      {TensorType::kQ5_K, {0, 2}},   {TensorType::kQ6_K, {208}},
-  };
   for (const auto& [type, blocks] : read_vectors()) {
     const auto size = static_cast<size_t>(tensor_type_info(type).block_bytes);
     for (const uint16_t bad : {uint16_t{0x7c00}, uint16_t{0xfc00}, uint16_t{0x7e01}}) {
-      for (const size_t offset : fields.at(type)) {
+      for (const size_t offset : f16_fields(type)) {
         std::vector<std::byte> row = blocks[1].block;  // all bits set but those of the exponents
         row.insert(row.end(), blocks[0].block.begin(), blocks[0].block.end());
         EXPECT_EQ(first_non_finite(type, row), -1) << tensor_type_info(type).name;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/scalar/scalar_kernels.h"
+#include "kernels/strip_layout.h"
 #include "tensor/half.h"
 
 namespace sparrow::scalar {
@@ -31,31 +32,52 @@ void plain_strip(const PackedView& weights, const uint8_t* strip, const float* x
   }
 }
 
-// Sum of one row's 32 products of a group.
-int32_t group_dot(const uint8_t* values, int64_t lane, WeightFormat format, const int8_t* x) {
-  int32_t sum = 0;
-  for (int64_t inner = 0; inner < kGroupSize; ++inner) {
-    if (format == WeightFormat::kQ8_0) {
-      const uint8_t byte = values[(inner / 4 * kStripRows + lane) * 4 + inner % 4];
-      sum += static_cast<int8_t>(byte) * x[inner];
-    } else {
-      const uint8_t pair = values[(inner / 8 * kStripRows + lane) * 4 + inner % 4];
-      sum += ((inner % 8 < 4 ? pair & 15 : pair >> 4) - 8) * x[inner];
+// One row's block in integers: total and low of strip_layout.h.
+struct BlockSums {
+  int32_t total = 0;
+  int32_t low = 0;
+};
+
+BlockSums block_sums(const StripLayout& layout, const uint8_t* block, int64_t lane,
+                     const int8_t* x) {
+  BlockSums sums;
+  const int32_t zero = layout.zeros ? block[zeros_at(layout) + lane] : 0;
+  for (int32_t group = 0; group < num_groups(layout); ++group) {
+    int32_t dot = 0, inputs = 0;
+    for (int32_t k = group * layout.group_inputs; k < (group + 1) * layout.group_inputs; ++k) {
+      const int32_t code = strip_code(layout, block + codes_at(layout), lane, k);
+      dot += (code - layout.code_offset - zero) * x[k];
+      inputs += x[k];
     }
+    if (layout.super) {
+      const int64_t index = group * kStripRows + lane;
+      dot *= static_cast<int8_t>(block[group_scales_at(layout) + index]);
+      inputs *= layout.minima ? -int32_t{block[group_minima_at(layout) + index]} : 0;
+    }
+    sums.total += dot;
+    sums.low += inputs;
   }
-  return sum;
+  return sums;
 }
 
 void grouped_strip(const PackedView& weights, const uint8_t* strip, const int8_t* x, float scale,
                    float (&sums)[kStripRows]) {
-  const int64_t num_groups = weights.cols / kGroupSize;
-  const int64_t group_bytes = weights.strip_bytes / num_groups;
-  for (int64_t group = 0; group < num_groups; ++group) {
-    const uint8_t* base = strip + group * group_bytes;
+  const StripLayout layout = strip_layout(weights.format);
+  const uint8_t* block = strip;
+  for (int64_t k = 0; k < weights.cols; k += layout.block_inputs, block += block_bytes(layout)) {
     for (int64_t lane = 0; lane < kStripRows; ++lane) {
-      const int32_t dot =
-          group_dot(base + kStripRows * 2, lane, weights.format, x + group * kGroupSize);
-      sums[lane] = std::fma(static_cast<float>(dot), load_half(base + lane * 2, true), sums[lane]);
+      const BlockSums block_sum = block_sums(layout, block, lane, x + k);
+      float block_scale;
+      if (layout.wide_scales) {
+        std::memcpy(&block_scale, block + lane * 4, 4);
+      } else {
+        block_scale = load_half(block + lane * 2, true);
+      }
+      sums[lane] = std::fma(static_cast<float>(block_sum.total), block_scale, sums[lane]);
+      if (layout.minima) {
+        const float minimum = load_half(block + minima_at(layout) + lane * 2, true);
+        sums[lane] = std::fma(static_cast<float>(block_sum.low), minimum, sums[lane]);
+      }
     }
   }
   for (float& sum : sums) sum *= scale;
@@ -66,14 +88,13 @@ void grouped_strip(const PackedView& weights, const uint8_t* strip, const int8_t
 void gemm(const GemmArgs& args) {
   const PackedView& weights = args.weights;
   const ActivationsView& inputs = args.inputs;
-  const bool is_grouped =
-      weights.format == WeightFormat::kQ8_0 || weights.format == WeightFormat::kQ4_0;
+  const bool grouped = is_grouped(weights.format);
   for (int64_t strip_id = args.strip_begin; strip_id < args.strip_end; ++strip_id) {
     const uint8_t* strip = weights.data + strip_id * weights.strip_bytes;
     const int64_t row_begin = strip_id * kStripRows;
     for (int64_t token = 0; token < inputs.num_tokens; ++token) {
       float sums[kStripRows] = {};
-      if (is_grouped) {
+      if (grouped) {
         grouped_strip(weights, strip, inputs.quantized + token * inputs.quantized_stride,
                       inputs.scales[token], sums);
       } else {

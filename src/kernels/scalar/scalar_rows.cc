@@ -28,11 +28,14 @@ void quantize(const QuantizeArgs& args) {
       quantized[k] = static_cast<int8_t>(value > 127 ? 127 : value < -127 ? -127 : value);
     }
     for (int64_t group = 0; group < args.cols / kGroupSize; ++group) {
-      int32_t sum = 0;
+      int32_t halves[2] = {};
       for (int64_t inner = 0; inner < kGroupSize; ++inner) {
-        sum += quantized[group * kGroupSize + inner];
+        halves[inner / 16] += quantized[group * kGroupSize + inner];
       }
-      args.group_sums[token * args.group_stride + group] = sum;
+      const int64_t index = token * args.group_stride + group;
+      args.group_sums[index] = halves[0] + halves[1];
+      args.half_sums[2 * index] = halves[0];
+      args.half_sums[2 * index + 1] = halves[1];
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include "kernels/exp_constants.h"
 #include "kernels/kernels.h"
+#include "kernels/strip_layout.h"
 #include "tensor/half.h"
 
 namespace sparrow {

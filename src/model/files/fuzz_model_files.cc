@@ -1,5 +1,6 @@
 // Fuzz entry of the model readers. The first byte chooses: a whole GGUF file through open_model(),
-// a safetensors header, config.json, generation_config.json. No input may crash, hang or allocate
+// a safetensors header, config.json, generation_config.json, a quantized safetensors file (the next
+// byte chooses the scheme). No input may crash, hang or allocate
 // what it claims; a refusal is one line; what is accepted can be read to its last byte.
 
 #include <sys/mman.h>
@@ -12,7 +13,9 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "model/files/hf_config.h"
+#include "model/files/hf_quantization.h"
 #include "model/files/mapped_tensor_source.h"
+#include "model/files/quantized_tensor_source.h"
 #include "model/files/safetensors_header.h"
 #include "model/files/tensor_layout.h"
 #include "model/model_files.h"
@@ -28,12 +31,25 @@ void check_message(const Status& status) {
   CHECK(status.message().size() < 2000);
 }
 
+// A file of these bytes in memory; the path is good until it is closed.
+class MemoryFile {
+ public:
+  explicit MemoryFile(std::string_view bytes) : file_(::memfd_create("fuzz", MFD_CLOEXEC)) {
+    CHECK(file_ >= 0);
+    CHECK(::write(file_, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  }
+  ~MemoryFile() { ::close(file_); }
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+  std::string path() const { return "/proc/self/fd/" + std::to_string(file_); }
+
+ private:
+  const int file_;
+};
+
 void fuzz_gguf(std::string_view bytes) {
-  const int file = ::memfd_create("fuzz", MFD_CLOEXEC);
-  CHECK(file >= 0);
-  CHECK(::write(file, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
-  const Result<ModelFiles> model = open_model("/proc/self/fd/" + std::to_string(file));
-  ::close(file);
+  const MemoryFile file(bytes);
+  const Result<ModelFiles> model = open_model(file.path());
   if (!model.ok()) return check_message(model.status());
   for (const LayoutTensor& expected : qwen2_tensor_layout(model->config)) {
     const Result<SourceTensor> tensor = model->weights->tensor(expected.name);
@@ -53,6 +69,53 @@ void fuzz_safetensors(std::string_view bytes) {
   CHECK(end == bytes.size());
 }
 
+QuantizationScheme fuzz_scheme(uint8_t choice) {
+  QuantizationScheme scheme;
+  scheme.layout = static_cast<QuantizationLayout>(choice % 4);
+  scheme.group_size = 32;
+  scheme.zeros_minus_one = true;
+  if (scheme.layout == QuantizationLayout::kInt8) {
+    scheme.bits = 8;
+    scheme.has_zero_points = false;
+  }
+  return scheme;
+}
+
+// The sizes are those of the tiny checkpoints of the tests.
+void fuzz_quantized(std::string_view input) {
+  if (input.empty()) return;
+  ModelConfig config;
+  config.hidden_size = 128;
+  config.intermediate_size = 160;
+  config.num_layers = 1;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 64;
+  config.vocab_size = 264;
+  config.tied_embeddings = true;
+  const std::string_view bytes = input.substr(1);
+  const auto entries = parse_safetensors_header(std::as_bytes(std::span(bytes)), "m.safetensors");
+  if (!entries.ok()) return check_message(entries.status());
+  std::vector<StoredTensor> tensors;
+  for (const SafetensorsEntry& entry : *entries) {
+    tensors.push_back({entry.name, entry.dtype, entry.shape, 0, entry.begin, entry.end});
+  }
+  const MemoryFile file(bytes);
+  std::vector<MappedFile> files;
+  files.push_back(MappedFile::open(file.path()).value());
+  const auto source = QuantizedTensorSource::create(
+      config, fuzz_scheme(static_cast<uint8_t>(input[0])), std::move(files), tensors, "m");
+  if (!source.ok()) return check_message(source.status());
+  for (const LayoutTensor& expected : qwen2_tensor_layout(config)) {
+    const Result<SourceTensor> tensor = (*source)->tensor(expected.name);
+    CHECK(tensor.ok());
+    CHECK(tensor->bytes.size() ==
+          tensor_row_bytes(tensor->type, expected.cols) * static_cast<size_t>(expected.rows));
+    (void)validate_tensor(expected.name, *tensor);  // reads every byte
+    (*source)->release(*tensor);
+  }
+}
+
 void fuzz_config(std::string_view bytes, bool generation) {
   const auto json =
       parse_json(bytes, "config.json", {.max_bytes = kMaxInputBytes, .max_depth = 32});
@@ -64,6 +127,8 @@ void fuzz_config(std::string_view bytes, bool generation) {
     if (!defaults.ok()) check_message(defaults.status());
     return;
   }
+  const auto scheme = parse_hf_quantization(*json, "config.json");
+  if (!scheme.ok()) check_message(scheme.status());
   const Result<ModelConfig> config = parse_hf_config(*json, "config.json");
   if (!config.ok()) return check_message(config.status());
   CHECK(config->num_heads % config->num_kv_heads == 0 && config->head_dim % 2 == 0);
@@ -76,15 +141,18 @@ void fuzz_config(std::string_view bytes, bool generation) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0 || size > sparrow::kMaxInputBytes) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 4) {
+  switch (data[0] % 5) {
     case 0:
       sparrow::fuzz_gguf(bytes);
       break;
     case 1:
       sparrow::fuzz_safetensors(bytes);
       break;
+    case 4:
+      sparrow::fuzz_quantized(bytes);
+      break;
     default:
-      sparrow::fuzz_config(bytes, data[0] % 4 == 3);
+      sparrow::fuzz_config(bytes, data[0] % 5 == 3);
   }
   return 0;
 }

@@ -187,7 +187,9 @@ TEST(GgufHeader, BadFiles_EndInOneLineThatNamesFileAndFault) {
          p.tensors[0].dims = {33, 2};
        },
        "multiple of 32"},
-      {"unsupported type", [](Parts& p) { p.tensors[0].type = 12; }, "Q4_K"},
+      {"unsupported type", [](Parts& p) { p.tensors[0].type = 23; }, "IQ4_XS"},
+      {"type of memory only", [](Parts& p) { p.tensors[0].type = 0x10000; }, "number 65536"},
+      {"K rows", [](Parts& p) { p.tensors[0].type = 12; }, "multiple of 256 for q4_k"},
       {"unknown type", [](Parts& p) { p.tensors[0].type = 4000; }, "4000"},
       {"duplicate name", [](Parts& p) { p.tensors[1].name = "a"; }, "occurs twice"},
       {"long name", [](Parts& p) { p.tensors[1].name = std::string(65, 'n'); }, "length 65"},

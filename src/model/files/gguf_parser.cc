@@ -50,12 +50,23 @@ uint64_t scalar_bytes(GgufType type) {
 
 // Names of the types we know of but do not read, so that a refusal is by name.
 std::string ggml_type_name(uint32_t id) {
-  constexpr std::array<std::pair<uint32_t, std::string_view>, 24> kNames = {
-      {{3, "Q4_1"},     {6, "Q5_0"},    {7, "Q5_1"},     {9, "Q8_1"},   {10, "Q2_K"},
-       {11, "Q3_K"},    {12, "Q4_K"},   {13, "Q5_K"},    {14, "Q6_K"},  {15, "Q8_K"},
-       {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"},
-       {21, "IQ3_S"},   {22, "IQ2_S"},  {23, "IQ4_XS"},  {24, "I8"},    {28, "F64"},
-       {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"}}};
+  constexpr std::array<std::pair<uint32_t, std::string_view>, 17> kNames = {{{9, "Q8_1"},
+                                                                             {15, "Q8_K"},
+                                                                             {16, "IQ2_XXS"},
+                                                                             {17, "IQ2_XS"},
+                                                                             {18, "IQ3_XXS"},
+                                                                             {19, "IQ1_S"},
+                                                                             {21, "IQ3_S"},
+                                                                             {22, "IQ2_S"},
+                                                                             {23, "IQ4_XS"},
+                                                                             {24, "I8"},
+                                                                             {28, "F64"},
+                                                                             {29, "IQ1_M"},
+                                                                             {34, "TQ1_0"},
+                                                                             {35, "TQ2_0"},
+                                                                             {39, "MXFP4"},
+                                                                             {40, "NVFP4"},
+                                                                             {41, "Q1_0"}}};
   for (const auto& [known, name] : kNames) {
     if (known == id) return std::string(name);
   }
@@ -193,9 +204,9 @@ class GgufParser {
     ASSIGN_OR_RETURN(const uint32_t type, reader_.read<uint32_t>("tensor type"));
     const std::optional<TensorType> known = tensor_type_from_ggml_id(type);
     if (!known.has_value()) {
-      return unimplemented(fmt::format(
-          "{}: tensor {}: type {} is not supported; supported: F32, F16, BF16, Q8_0, Q4_0", path_,
-          printable(name), ggml_type_name(type)));
+      return unimplemented(fmt::format("{}: tensor {}: type {} is not supported; supported: {}",
+                                       path_, printable(name), ggml_type_name(type),
+                                       ggml_type_names()));
     }
     tensor.type = *known;
     ASSIGN_OR_RETURN(tensor.begin, reader_.read<uint64_t>("tensor offset"));

@@ -69,18 +69,6 @@ Status read_rope(const ConfigFields& fields, ModelConfig& config) {
 }
 
 Status check_unsupported(const ConfigFields& fields) {
-  if (const json::value* quantization = fields.find("quantization_config")) {
-    std::string method = "unknown";
-    if (const json::object* object = quantization->if_object()) {
-      const ConfigFields inner(*object, fields.path());
-      ASSIGN_OR_RETURN(const auto name, inner.optional_string("quant_method"));
-      if (name.has_value()) method = *name;
-    }
-    return unimplemented(
-        fmt::format("{}: quantization_config: quant_method {} is not supported; "
-                    "use the BF16 checkpoint or a GGUF file (Q8_0, Q4_0)",
-                    fields.path(), printable_json(json::value(method))));
-  }
   ASSIGN_OR_RETURN(const bool sliding, fields.bool_or("use_sliding_window", false));
   if (sliding) {
     return refuse(fields, "use_sliding_window", "set it to false to use full attention");
@@ -171,8 +159,12 @@ Result<ModelConfig> parse_hf_config(const json::value& value, const std::string&
   return config;
 }
 
+Result<json::value> read_hf_config_json(const std::string& path) {
+  return parse_json_file(path, kConfigLimits);
+}
+
 Result<ModelConfig> read_hf_config(const std::string& path) {
-  ASSIGN_OR_RETURN(const json::value value, parse_json_file(path, kConfigLimits));
+  ASSIGN_OR_RETURN(const json::value value, read_hf_config_json(path));
   return parse_hf_config(value, path);
 }
 

@@ -12,12 +12,6 @@
 namespace sparrow {
 namespace {
 
-// Old checkpoints carry this table; it follows from rope_theta.
-bool is_ignored(std::string_view name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") ||
-         (config.tied_embeddings && name == "lm_head.weight");
-}
-
 Status check_shape(const FileTensor& tensor, const LayoutTensor& expected,
                    const std::string& path) {
   const std::vector<int64_t> shape = expected.is_vector
@@ -36,11 +30,47 @@ std::string upper(std::string text) {
 
 }  // namespace
 
+std::optional<TensorType> plain_tensor_type(std::string_view dtype) {
+  if (dtype == "BF16") return TensorType::kBF16;
+  if (dtype == "F16") return TensorType::kF16;
+  if (dtype == "F32") return TensorType::kF32;
+  return std::nullopt;
+}
+
+bool is_ignored_tensor(std::string_view name, const ModelConfig& config) {
+  // Old checkpoints carry the table of rotary frequencies; it follows from rope_theta.
+  return name.ends_with(".rotary_emb.inv_freq") ||
+         (config.tied_embeddings && name == "lm_head.weight");
+}
+
 Status validate_tensor(std::string_view name, const SourceTensor& tensor) {
   const int64_t element = first_non_finite(tensor.type, tensor.bytes);
   if (element < 0) return ok_status();
   return data_loss(fmt::format("tensor {}: element {}: found NaN or infinity, expected a number",
                                printable(name), element));
+}
+
+Result<SourceTensor> checked_view(const FileTensor& tensor, const LayoutTensor& expected,
+                                  const std::vector<MappedFile>& files, const std::string& path) {
+  RETURN_IF_ERROR(check_shape(tensor, expected, path));
+  CHECK(tensor.file < files.size() && tensor.begin <= tensor.end &&
+        tensor.end <= files[tensor.file].size_bytes());
+  SourceTensor view;
+  view.type = tensor.type;
+  view.rows = expected.rows;
+  view.cols = expected.cols;
+  view.bytes = files[tensor.file].bytes().subspan(tensor.begin, tensor.end - tensor.begin);
+  CHECK(view.bytes.size() ==
+        tensor_row_bytes(view.type, view.cols) * static_cast<size_t>(view.rows));
+  if (expected.is_vector) {
+    if (tensor_type_info(view.type).block_elements != 1) {
+      return data_loss(fmt::format("{}: tensor {}: found type {}, expected F32, F16 or BF16", path,
+                                   tensor.name, tensor_type_info(view.type).name));
+    }
+    const Status finite = validate_tensor(expected.name, view);
+    if (!finite.ok()) return data_loss(fmt::format("{}: {}", path, finite.message()));
+  }
+  return view;
 }
 
 Result<std::unique_ptr<MappedTensorSource>> MappedTensorSource::create(
@@ -60,31 +90,15 @@ Result<std::unique_ptr<MappedTensorSource>> MappedTensorSource::create(
           fmt::format("{}: tensor {} is missing", path, gguf ? expected.gguf_name : expected.name));
     }
     const FileTensor& tensor = *found->second;
-    RETURN_IF_ERROR(check_shape(tensor, expected, path));
-    CHECK(tensor.file < files.size() && tensor.begin <= tensor.end &&
-          tensor.end <= files[tensor.file].size_bytes());
-    SourceTensor view;
-    view.type = tensor.type;
-    view.rows = expected.rows;
-    view.cols = expected.cols;
-    view.bytes = files[tensor.file].bytes().subspan(tensor.begin, tensor.end - tensor.begin);
-    CHECK(view.bytes.size() ==
-          tensor_row_bytes(view.type, view.cols) * static_cast<size_t>(view.rows));
-    if (expected.is_vector) {
-      if (tensor_type_info(view.type).block_elements != 1) {
-        return data_loss(fmt::format("{}: tensor {}: found type {}, expected F32, F16 or BF16",
-                                     path, tensor.name, tensor_type_info(view.type).name));
-      }
-      const Status finite = validate_tensor(expected.name, view);
-      if (!finite.ok()) return data_loss(fmt::format("{}: {}", path, finite.message()));
-    } else if (view.bytes.size() > largest_bytes) {
+    ASSIGN_OR_RETURN(const SourceTensor view, checked_view(tensor, expected, files, path));
+    if (!expected.is_vector && view.bytes.size() > largest_bytes) {
       largest_bytes = view.bytes.size();
       largest_type = view.type;
     }
     source->tensors_.emplace(expected.name, view);
   }
   for (const FileTensor& tensor : tensors) {
-    if (!source->tensors_.contains(tensor.name) && !is_ignored(tensor.name, config)) {
+    if (!source->tensors_.contains(tensor.name) && !is_ignored_tensor(tensor.name, config)) {
       return unimplemented(
           fmt::format("{}: tensor {} does not belong to a Qwen2 model of {} layers", path,
                       printable(tensor.name), config.num_layers));
@@ -103,12 +117,13 @@ Result<SourceTensor> MappedTensorSource::tensor(std::string_view name) const {
 }
 
 void MappedTensorSource::release(const SourceTensor& tensor) const {
-  for (const MappedFile& file : files_) {
+  drop_pages(files_, tensor.bytes);
+}
+
+void drop_pages(const std::vector<MappedFile>& files, std::span<const std::byte> bytes) {
+  for (const MappedFile& file : files) {
     const std::byte* begin = file.bytes().data();
-    if (tensor.bytes.data() >= begin && tensor.bytes.data() < begin + file.size_bytes()) {
-      file.drop(tensor.bytes);
-      return;
-    }
+    if (bytes.data() >= begin && bytes.data() < begin + file.size_bytes()) return file.drop(bytes);
   }
 }
 

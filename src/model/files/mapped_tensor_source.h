@@ -4,6 +4,7 @@
 // norms and biases are finite (they are small; matrices are checked while they are packed).
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,6 +12,7 @@
 
 #include "base/mapped_file.h"
 #include "base/status.h"
+#include "model/files/tensor_layout.h"
 #include "model/tensor_source.h"
 
 namespace sparrow {
@@ -23,6 +25,17 @@ struct FileTensor {
   size_t file = 0;              // index into the files
   uint64_t begin = 0, end = 0;  // bytes of the file, already checked to lie in it
 };
+
+// F32, F16 or BF16 from the dtype of a safetensors file.
+std::optional<TensorType> plain_tensor_type(std::string_view dtype);
+// Tensors that checkpoints carry and nobody needs.
+bool is_ignored_tensor(std::string_view name, const ModelConfig& config);
+// The tensor in its file, after its shape was checked against the layout and a vector's elements
+// for NaN and infinities. `path` names the model in errors.
+Result<SourceTensor> checked_view(const FileTensor& tensor, const LayoutTensor& expected,
+                                  const std::vector<MappedFile>& files, const std::string& path);
+// These bytes of one of the files need not stay resident.
+void drop_pages(const std::vector<MappedFile>& files, std::span<const std::byte> bytes);
 
 class MappedTensorSource : public TensorSource {
  public:

@@ -17,6 +17,7 @@ Result<ModelFiles> open_gguf_file(const std::string& path) {
   ModelFiles model;
   model.path = path;
   ASSIGN_OR_RETURN(model.config, read_gguf_config(header));
+  model.quantization = "gguf";
   model.generation.eos_token_ids = model.config.eos_token_ids;
   if (header.contains("tokenizer.ggml.model")) {
     ASSIGN_OR_RETURN(model.tokenizer, read_gguf_tokenizer(header));

@@ -7,11 +7,14 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "model/files/config_fields.h"
 #include "model/files/format_readers.h"
 #include "model/files/hf_config.h"
+#include "model/files/hf_quantization.h"
 #include "model/files/mapped_tensor_source.h"
 #include "model/files/printable.h"
+#include "model/files/quantized_tensor_source.h"
 #include "model/files/safetensors_header.h"
 
 namespace sparrow {
@@ -58,13 +61,6 @@ Result<WeightMap> read_index(const std::string& path) {
   return weights;
 }
 
-std::optional<TensorType> type_of(std::string_view dtype) {
-  if (dtype == "BF16") return TensorType::kBF16;
-  if (dtype == "F16") return TensorType::kF16;
-  if (dtype == "F32") return TensorType::kF32;
-  return std::nullopt;
-}
-
 class WeightFiles {
  public:
   explicit WeightFiles(std::string directory) : directory_(std::move(directory)) {}
@@ -90,7 +86,10 @@ class WeightFiles {
   }
 
   std::vector<MappedFile> take_files() { return std::move(files_); }
-  const std::vector<FileTensor>& tensors() const { return tensors_; }
+  const std::vector<StoredTensor>& tensors() const { return tensors_; }
+  const std::string& path_of(const StoredTensor& tensor) const {
+    return files_[tensor.file].path();
+  }
 
  private:
   // With an index, a file holds exactly the tensors the index puts there.
@@ -106,14 +105,8 @@ class WeightFiles {
                                        path, printable(entry.name)));
         }
       }
-      const std::optional<TensorType> type = type_of(entry.dtype);
-      if (!type.has_value()) {
-        return unimplemented(
-            fmt::format("{}: tensor {}: dtype {} is not supported; supported: "
-                        "BF16, F16, F32",
-                        path, printable(entry.name), entry.dtype));
-      }
-      tensors_.push_back({entry.name, *type, entry.shape, files_.size(), entry.begin, entry.end});
+      tensors_.push_back(
+          {entry.name, entry.dtype, entry.shape, files_.size(), entry.begin, entry.end});
     }
     files_.push_back(std::move(file));
     return ok_status();
@@ -121,8 +114,42 @@ class WeightFiles {
 
   const std::string directory_;
   std::vector<MappedFile> files_;
-  std::vector<FileTensor> tensors_;
+  std::vector<StoredTensor> tensors_;
 };
+
+Result<std::unique_ptr<TensorSource>> open_plain_weights(const ModelConfig& config,
+                                                         WeightFiles& weights,
+                                                         const std::string& directory) {
+  std::vector<FileTensor> tensors;
+  for (const StoredTensor& tensor : weights.tensors()) {
+    const std::optional<TensorType> type = plain_tensor_type(tensor.dtype);
+    if (!type.has_value()) {
+      return unimplemented(
+          fmt::format("{}: tensor {}: dtype {} is not supported without a quantization_config in "
+                      "config.json; supported: BF16, F16, F32",
+                      weights.path_of(tensor), printable(tensor.name), tensor.dtype));
+    }
+    tensors.push_back({tensor.name, *type, tensor.shape, tensor.file, tensor.begin, tensor.end});
+  }
+  ASSIGN_OR_RETURN(auto source, MappedTensorSource::create(config, weights.take_files(), tensors,
+                                                           directory, "safetensors"));
+  return std::unique_ptr<TensorSource>(std::move(source));
+}
+
+Result<std::unique_ptr<TensorSource>> open_quantized_weights(const ModelConfig& config,
+                                                             const QuantizationScheme& scheme,
+                                                             WeightFiles& weights,
+                                                             const std::string& directory) {
+  ASSIGN_OR_RETURN(auto source, QuantizedTensorSource::create(config, scheme, weights.take_files(),
+                                                              weights.tensors(), directory));
+  if (source->num_act_order() > 0) {
+    log_warning(
+        "{}: {} matrices assign inputs to groups in activation order (desc_act); they are held as "
+        "F32, eight times their size. --dtype bfloat16 halves that",
+        directory, source->num_act_order());
+  }
+  return std::unique_ptr<TensorSource>(std::move(source));
+}
 
 // A string, or a list of {name, template} of which "default" counts.
 Result<std::string> template_of(const json::value& value, const std::string& path) {
@@ -160,7 +187,10 @@ Result<std::string> read_hf_chat_template(const std::string& directory) {
 Result<ModelFiles> open_hf_directory(const std::string& directory) {
   ModelFiles model;
   model.path = directory;
-  ASSIGN_OR_RETURN(model.config, read_hf_config(directory + "/config.json"));
+  const std::string config_path = directory + "/config.json";
+  ASSIGN_OR_RETURN(const json::value config, read_hf_config_json(config_path));
+  ASSIGN_OR_RETURN(model.config, parse_hf_config(config, config_path));
+  ASSIGN_OR_RETURN(const auto scheme, parse_hf_quantization(config, config_path));
 
   const std::string generation_path = directory + "/generation_config.json";
   if (exists(generation_path)) {
@@ -180,9 +210,13 @@ Result<ModelFiles> open_hf_directory(const std::string& directory) {
                     "model.safetensors.index.json",
                     directory));
   }
-  ASSIGN_OR_RETURN(model.weights,
-                   MappedTensorSource::create(model.config, weights.take_files(), weights.tensors(),
-                                              directory, "safetensors"));
+  if (scheme.has_value()) {
+    model.quantization = scheme->method;
+    ASSIGN_OR_RETURN(model.weights,
+                     open_quantized_weights(model.config, *scheme, weights, directory));
+  } else {
+    ASSIGN_OR_RETURN(model.weights, open_plain_weights(model.config, weights, directory));
+  }
   if (exists(directory + "/tokenizer.json")) {
     ASSIGN_OR_RETURN(model.tokenizer, read_hf_tokenizer(directory));
     model.has_tokenizer = true;

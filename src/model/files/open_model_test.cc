@@ -96,7 +96,7 @@ TEST_F(OpenModelTest, ConfigFields_AreRefusedByName) {
       {R"("use_sliding_window": true)", {"use_sliding_window", "true"}},
       {R"("layer_types": ["sliding_attention"])", {"layer_types", "sliding_attention"}},
       {R"("hidden_act": "gelu")", {"hidden_act", "gelu", "silu"}},
-      {R"("quantization_config": {"quant_method": "awq"})", {"quantization_config", "awq", "GGUF"}},
+      {R"("quantization_config": {"quant_method": "fp8"})", {"quantization_config", "fp8", "GGUF"}},
       {R"("hidden_size": 0)", {"hidden_size", "found 0"}},
       {R"("hidden_size": -32)", {"hidden_size", "found -32"}},
       {R"("hidden_size": 1e3)", {"hidden_size", "whole number"}},

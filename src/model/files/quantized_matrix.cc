@@ -1,0 +1,223 @@
+#include "model/files/quantized_matrix.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/check.h"
+#include "tensor/half.h"
+
+namespace sparrow {
+namespace {
+
+// Rows converted together: two cache lines of a GPTQ file's words, one of an AWQ file's. Where the
+// file has outputs innermost, each line is then read once, and the rows being written fit the L1.
+constexpr int64_t kTileRows = 128;
+// The header of a block: an fp32 scale and, for 4 bit, the zero point and three bytes of padding.
+constexpr int64_t kInt4Header = 8;
+constexpr int64_t kInt8Header = 4;
+// Nibble i of an AWQ word belongs to output 8c + kAwqOrder[i].
+constexpr std::array<int64_t, 8> kAwqOrder = {0, 2, 4, 6, 1, 3, 5, 7};
+
+uint32_t load_word(const std::byte* bytes, int64_t index) {
+  uint32_t word;
+  std::memcpy(&word, bytes + index * 4, 4);
+  return word;
+}
+
+float load_scale(const QuantizedMatrix& matrix, int64_t index) {
+  if (matrix.scale_type == TensorType::kF32) {
+    float value;
+    std::memcpy(&value, matrix.scales.data() + index * 4, 4);
+    return value;
+  }
+  uint16_t half;
+  std::memcpy(&half, matrix.scales.data() + index * 2, 2);
+  return matrix.scale_type == TensorType::kF16 ? float_from_f16(half) : float_from_bf16(half);
+}
+
+float scale_of(const QuantizedMatrix& matrix, int64_t row, int64_t group) {
+  const bool outputs_innermost =
+      matrix.layout == QuantizationLayout::kAwq || matrix.layout == QuantizationLayout::kGptq;
+  return load_scale(
+      matrix, outputs_innermost ? group * matrix.rows + row : row * matrix.num_groups() + group);
+}
+
+// Position of an output's nibble in a word of AWQ, the inverse of kAwqOrder.
+int64_t awq_position(int64_t output) { return output % 2 == 0 ? output / 2 : 4 + output / 2; }
+
+uint8_t zero_of(const QuantizedMatrix& matrix, int64_t row, int64_t group) {
+  if (matrix.zeros.empty()) return 8;
+  const int64_t words_per_group = matrix.rows / 8;
+  switch (matrix.layout) {
+    case QuantizationLayout::kAwq: {
+      const uint32_t word = load_word(matrix.zeros.data(), group * words_per_group + row / 8);
+      return static_cast<uint8_t>(word >> (4 * awq_position(row % 8)) & 15);
+    }
+    case QuantizationLayout::kGptq: {
+      const uint32_t word = load_word(matrix.zeros.data(), group * words_per_group + row / 8);
+      // A stored 15 is the true zero point 0: the sum wraps in its four bits.
+      return static_cast<uint8_t>(((word >> (4 * (row % 8))) + (matrix.zeros_minus_one ? 1 : 0)) &
+                                  15);
+    }
+    default: {
+      // Packed along the outputs; stored plus 8, as the weights are.
+      const uint32_t word = load_word(matrix.zeros.data(), row / 8 * matrix.num_groups() + group);
+      return static_cast<uint8_t>(word >> (4 * (row % 8)) & 15);
+    }
+  }
+}
+
+// x[i] has nibble j of input i; afterwards x[j] has nibble i of it: blocks of 4, 2 and 1 nibbles
+// are swapped across the diagonal (the bit matrix transpose of Hacker's Delight 7-3, on nibbles).
+void transpose_nibbles(uint32_t* x) {
+  constexpr std::array<uint32_t, 3> kLow = {0x0000ffff, 0x00ff00ff, 0x0f0f0f0f};
+  for (int step = 0; step < 3; ++step) {
+    const int distance = 4 >> step, shift = 4 * distance;
+    const uint32_t low = kLow[static_cast<size_t>(step)];
+    for (int i = 0; i < 8; ++i) {
+      if ((i & distance) != 0) continue;
+      const uint32_t changed = ((x[i] >> shift) ^ x[i + distance]) & low;
+      x[i + distance] ^= changed;
+      x[i] ^= changed << shift;
+    }
+  }
+}
+
+// A piece of a matrix: inputs [k, k + count) of the rows [row, row + num_rows). Row r's integers go
+// to out + r * stride: 4 bit as nibbles with the even input low, 8 bit as signed bytes. `count` is
+// a multiple of 8, `row` of 8.
+struct Piece {
+  int64_t row, num_rows, k, count;
+  std::byte* out;
+  int64_t stride;
+};
+
+void copy_awq(const QuantizedMatrix& matrix, const Piece& piece) {
+  const int64_t words = matrix.rows / 8;
+  for (int64_t k = 0; k < piece.count; k += 8) {
+    for (int64_t column = 0; column < piece.num_rows / 8; ++column) {
+      uint32_t x[8];
+      for (int64_t i = 0; i < 8; ++i) {
+        x[i] = load_word(matrix.weights.data(), (piece.k + k + i) * words + piece.row / 8 + column);
+      }
+      transpose_nibbles(x);
+      for (size_t i = 0; i < 8; ++i) {
+        std::memcpy(piece.out + (column * 8 + kAwqOrder[i]) * piece.stride + k / 2, &x[i], 4);
+      }
+    }
+  }
+}
+
+// A word of GPTQ is four bytes of ours.
+void copy_gptq(const QuantizedMatrix& matrix, const Piece& piece) {
+  for (int64_t k = 0; k < piece.count; k += 8) {
+    const std::byte* words =
+        matrix.weights.data() + ((piece.k + k) / 8 * matrix.rows + piece.row) * 4;
+    for (int64_t row = 0; row < piece.num_rows; ++row) {
+      std::memcpy(piece.out + row * piece.stride + k / 2, words + row * 4, 4);
+    }
+  }
+}
+
+// Rows of a file that has inputs innermost; 8-bit words hold values plus 128.
+void copy_rows(const QuantizedMatrix& matrix, const Piece& piece) {
+  const auto bytes = static_cast<size_t>(piece.count * matrix.bits / 8);
+  const int64_t values_per_word = 32 / matrix.bits;
+  const int64_t row_bytes = matrix.layout == QuantizationLayout::kInt8
+                                ? matrix.cols
+                                : (matrix.cols + values_per_word - 1) / values_per_word * 4;
+  for (int64_t row = 0; row < piece.num_rows; ++row) {
+    std::byte* out = piece.out + row * piece.stride;
+    std::memcpy(out,
+                matrix.weights.data() + (piece.row + row) * row_bytes + piece.k * matrix.bits / 8,
+                bytes);
+    if (matrix.layout == QuantizationLayout::kPacked && matrix.bits == 8) {
+      for (size_t i = 0; i < bytes; ++i) out[i] ^= std::byte{0x80};
+    }
+  }
+}
+
+void copy_integers(const QuantizedMatrix& matrix, const Piece& piece) {
+  if (matrix.layout == QuantizationLayout::kAwq) return copy_awq(matrix, piece);
+  if (matrix.layout == QuantizationLayout::kGptq) return copy_gptq(matrix, piece);
+  copy_rows(matrix, piece);
+}
+
+void write_header(const QuantizedMatrix& matrix, int64_t row, int64_t group, std::byte* block) {
+  const float scale = scale_of(matrix, row, group);
+  std::memcpy(block, &scale, sizeof scale);
+  if (matrix.bits == 8) return;
+  block[4] = std::byte{zero_of(matrix, row, group)};
+  std::memset(block + 5, 0, 3);
+}
+
+void convert_to_blocks(const QuantizedMatrix& matrix, std::byte* out) {
+  const TensorTypeInfo& info = tensor_type_info(matrix.block_type());
+  const auto stride = static_cast<int64_t>(tensor_row_bytes(info.type, matrix.cols));
+  const int64_t header = matrix.bits == 8 ? kInt8Header : kInt4Header;
+  for (int64_t row = 0; row < matrix.rows; row += kTileRows) {
+    const int64_t num_rows = std::min(kTileRows, matrix.rows - row);
+    for (int64_t k = 0; k < matrix.cols; k += info.block_elements) {
+      std::byte* block = out + row * stride + k / info.block_elements * info.block_bytes;
+      for (int64_t i = 0; i < num_rows; ++i) {
+        write_header(matrix, row + i, k / matrix.group_size, block + i * stride);
+      }
+      copy_integers(matrix, {row, num_rows, k, info.block_elements, block + header, stride});
+    }
+  }
+}
+
+// Act order: values, with the group looked up per input. Rows in tiles of 32: their scales and zero
+// points of all groups stay in the L1.
+void convert_to_floats(const QuantizedMatrix& matrix, std::byte* out) {
+  constexpr int64_t kRows = 32, kInputs = 32;
+  const auto num_groups = static_cast<size_t>(matrix.num_groups());
+  std::vector<float> scales(num_groups * kRows), zeros(num_groups * kRows);
+  std::array<std::byte, kRows* kInputs> integers = {};
+  std::array<float, kInputs> values = {};
+  const int64_t stride = kInputs * matrix.bits / 8;
+  for (int64_t row = 0; row < matrix.rows; row += kRows) {
+    const int64_t num_rows = std::min(kRows, matrix.rows - row);
+    for (int64_t i = 0; i < num_rows; ++i) {
+      for (size_t group = 0; group < num_groups; ++group) {
+        const size_t at = static_cast<size_t>(i) * num_groups + group;
+        scales[at] = scale_of(matrix, row + i, static_cast<int64_t>(group));
+        zeros[at] = matrix.bits == 8 ? 0 : zero_of(matrix, row + i, static_cast<int64_t>(group));
+      }
+    }
+    for (int64_t k = 0; k < matrix.cols; k += kInputs) {
+      copy_integers(matrix, {row, num_rows, k, kInputs, integers.data(), stride});
+      const int32_t* groups = matrix.group_of_input.data() + k;
+      for (int64_t i = 0; i < num_rows; ++i) {
+        const auto* row_integers = reinterpret_cast<const uint8_t*>(integers.data() + i * stride);
+        const size_t base = static_cast<size_t>(i) * num_groups;
+        for (size_t j = 0; j < kInputs; ++j) {
+          const int integer = matrix.bits == 8 ? static_cast<int8_t>(row_integers[j])
+                                               : row_integers[j / 2] >> (j % 2 * 4) & 15;
+          const size_t at = base + static_cast<size_t>(groups[j]);
+          values[j] = scales[at] * (static_cast<float>(integer) - zeros[at]);
+        }
+        std::memcpy(out + ((row + i) * matrix.cols + k) * 4, values.data(), sizeof values);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TensorType QuantizedMatrix::block_type() const {
+  if (!group_of_input.empty()) return TensorType::kF32;
+  CHECK(group_size > 0 && group_size % 32 == 0);
+  const bool four = bits == 4;
+  if (group_size % 128 == 0) return four ? TensorType::kI4G128 : TensorType::kI8G128;
+  if (group_size % 64 == 0) return four ? TensorType::kI4G64 : TensorType::kI8G64;
+  return four ? TensorType::kI4G32 : TensorType::kI8G32;
+}
+
+void convert_matrix(const QuantizedMatrix& matrix, std::byte* out) {
+  if (matrix.group_of_input.empty()) return convert_to_blocks(matrix, out);
+  convert_to_floats(matrix, out);
+}
+
+}  // namespace sparrow

@@ -1,0 +1,41 @@
+#pragma once
+// QuantizedMatrix: one matrix of an AWQ, GPTQ or compressed-tensors file as it lies there, and its
+// conversion to the row blocks of quant/int_group_blocks.h. Values do not change: integers are
+// moved, scales become fp32, a scale of a longer group is repeated. Where inputs are assigned to
+// groups freely (act order) no block can hold them: such a matrix becomes plain F32, which is
+// exact and eight times as large.
+//
+// Owns nothing but the group list; the spans are of a mapping and may be unaligned. Single thread.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/files/hf_quantization.h"
+#include "quant/tensor_type.h"
+
+namespace sparrow {
+
+struct QuantizedMatrix {
+  QuantizationLayout layout = QuantizationLayout::kAwq;
+  int bits = 4;
+  bool zeros_minus_one = false;
+  int64_t rows = 0;        // outputs
+  int64_t cols = 0;        // inputs
+  int64_t group_size = 0;  // inputs that share a scale on disk; divides cols
+  std::span<const std::byte> weights;
+  std::span<const std::byte> zeros;  // empty: the middle of the range
+  std::span<const std::byte> scales;
+  TensorType scale_type = TensorType::kF16;
+  std::vector<int32_t> group_of_input;  // only where it is not input / group_size; checked
+
+  int64_t num_groups() const { return cols / group_size; }
+  // The row format convert_matrix() writes; group_size must be a multiple of 32.
+  TensorType block_type() const;
+};
+
+// `out` is rows * tensor_row_bytes(block_type(), cols) bytes; every byte is written.
+void convert_matrix(const QuantizedMatrix& matrix, std::byte* out);
+
+}  // namespace sparrow
