@@ -3,17 +3,20 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
 #include <cstdlib>
 
-#include "base/file.h"
+#include "base/check.h"
+#include "base/cpu_topology.h"
 
 namespace sparrow {
 namespace {
 
-// About 20-50 us of spinning: longer than the serial work between two runs of a step, short enough
-// that a preempted sibling is not starved.
-constexpr int kSpinRounds = 4000;
+// Longer than the serial work between two runs of a step, short enough that a preempted sibling is
+// not starved. As a time, because one pause takes 10 to 140 cycles depending on the processor.
+constexpr std::chrono::microseconds kSpinTime{50};
+constexpr int kRoundsPerClock = 64;
+constexpr int kMaxThreads = 1024;
 
 void relax() {
 #if defined(__x86_64__)
@@ -23,15 +26,20 @@ void relax() {
 #endif
 }
 
-// CPUs granted by cgroup v2 (cpu.max: "quota period" or "max period"); 0 when unlimited or unknown.
-double cgroup_cpu_quota() {
-  const Result<std::string> text = read_file("/sys/fs/cgroup/cpu.max", 4096);
-  if (!text.ok()) return 0;
-  char* end = nullptr;
-  const double quota = std::strtod(text->c_str(), &end);
-  if (end == text->c_str()) return 0;
-  const double period = std::strtod(end, nullptr);
-  return period > 0 ? quota / period : 0;
+// Spins until `done` or the time is up; returns whether it is done.
+template <typename Done>
+bool spin_until(Done&& done) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point end{};
+  while (true) {
+    for (int round = 0; round < kRoundsPerClock; ++round) {
+      if (done()) return true;
+      relax();
+    }
+    const Clock::time_point now = Clock::now();
+    if (end == Clock::time_point{}) end = now + kSpinTime;
+    if (now >= end) return done();
+  }
 }
 
 }  // namespace
@@ -39,23 +47,36 @@ double cgroup_cpu_quota() {
 int ComputePool::default_num_threads() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     const int wanted = std::atoi(text);
-    if (wanted > 0) return std::min(wanted, 1024);
+    if (wanted > 0) return std::min(wanted, kMaxThreads);
   }
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  int count = static_cast<int>(std::thread::hardware_concurrency());
-  if (sched_getaffinity(0, sizeof(mask), &mask) == 0) count = CPU_COUNT(&mask);
-  const double quota = cgroup_cpu_quota();
-  if (quota > 0) count = std::min(count, static_cast<int>(std::floor(quota)));
-  return std::max(count, 1);
+  return read_cpu_topology().default_threads();
 }
 
-ComputePool::ComputePool(int num_threads) {
+ComputePool::ComputePool(int num_threads, std::vector<int> pinned_cpus)
+    : pinned_cpus_(std::move(pinned_cpus)) {
   const int count = num_threads < 1 ? default_num_threads() : num_threads;
+  CHECK(pinned_cpus_.empty() || pinned_cpus_.size() == static_cast<size_t>(count));
   shares_ = std::make_unique<Share[]>(static_cast<size_t>(count));
   for (int worker = 1; worker < count; ++worker) {
     threads_.emplace_back([this, worker] { worker_main(worker); });
   }
+}
+
+void ComputePool::pin_caller() {
+  if (pinned_cpus_.empty() || pinned_caller_ == std::this_thread::get_id()) return;
+  pin_to_cpu(0);
+  pinned_caller_ = std::this_thread::get_id();
+}
+
+// A CPU that is gone (unplugged, taken from the cpuset) leaves the thread where it may run.
+void ComputePool::pin_to_cpu(int worker) {
+  if (pinned_cpus_.empty()) return;
+  const int cpu = pinned_cpus_[static_cast<size_t>(worker)];
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return;
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  CPU_SET(static_cast<size_t>(cpu), &mask);
+  sched_setaffinity(0, sizeof(mask), &mask);
 }
 
 ComputePool::~ComputePool() {
@@ -82,19 +103,18 @@ void ComputePool::run_erased(ErasedBody body, void* context) {
     wake_.notify_all();
   }
   body(context, 0);
-  int rounds = 0;
-  while (num_running_.load(std::memory_order_acquire) != 0) {
-    relax();
-    if (++rounds > kSpinRounds) std::this_thread::yield();
+  if (spin_until([&] { return num_running_.load(std::memory_order_acquire) == 0; })) return;
+  for (int left = num_running_.load(std::memory_order_acquire); left != 0;
+       left = num_running_.load(std::memory_order_acquire)) {
+    num_running_.wait(left, std::memory_order_acquire);
   }
 }
 
 void ComputePool::worker_main(int worker) {
+  pin_to_cpu(worker);
   uint64_t seen = 0;
   while (true) {
-    int rounds = 0;
-    while (generation_.load(std::memory_order_acquire) == seen && ++rounds < kSpinRounds) relax();
-    if (generation_.load() == seen) {
+    if (!spin_until([&] { return generation_.load(std::memory_order_acquire) != seen; })) {
       std::unique_lock lock(mutex_);
       num_sleeping_.fetch_add(1);
       wake_.wait(lock, [&] { return generation_.load() != seen; });
@@ -103,7 +123,7 @@ void ComputePool::worker_main(int worker) {
     seen = generation_.load(std::memory_order_acquire);
     if (stop_.load()) return;
     body_(context_, worker);
-    num_running_.fetch_sub(1, std::memory_order_release);
+    if (num_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_running_.notify_one();
   }
 }
 

@@ -3,7 +3,9 @@
 // returns when all are done; worker 0 is the calling thread.
 //
 // Workers spin for a short while between two runs (a step has ~140 of them) and then sleep, so an
-// idle engine costs nothing. run() is called from one thread at a time; not re-entrant.
+// idle engine costs nothing. The caller, too, sleeps once it has waited that long for a worker: its
+// CPU is then free for a worker that a foreign process has pushed off its own, so a busy neighbour
+// costs its share and not a collapse. run() is called from one thread at a time; not re-entrant.
 //
 //   pool.parallel_for(num_strips, [&](int64_t strip, int worker) { multiply(strip); });
 
@@ -19,8 +21,9 @@ namespace sparrow {
 
 class ComputePool {
  public:
-  // num_threads < 1 means default_num_threads().
-  explicit ComputePool(int num_threads);
+  // num_threads < 1 means default_num_threads(). Worker w stays on CPU pinned_cpus[w] where that
+  // list is not empty (it then has num_threads entries); worker 0 does from pin_caller() on.
+  explicit ComputePool(int num_threads, std::vector<int> pinned_cpus = {});
   ~ComputePool();
   ComputePool(const ComputePool&) = delete;
   ComputePool& operator=(const ComputePool&) = delete;
@@ -51,8 +54,11 @@ class ComputePool {
     });
   }
 
-  // Threads this process may use: OMP_NUM_THREADS, else the affinity mask limited by the cgroup's
-  // CPU quota.
+  // The calling thread is worker 0 from now on: it is pinned, if the pool is. Cheap to repeat.
+  void pin_caller();
+
+  // OMP_NUM_THREADS, else one thread per physical core that this process may use, at most its
+  // cgroup's CPU quota (cpu_topology.h).
   static int default_num_threads();
 
  private:
@@ -64,8 +70,12 @@ class ComputePool {
 
   void run_erased(ErasedBody body, void* context);
   void worker_main(int worker);
+  void pin_to_cpu(int worker);
   void begin_loop(int64_t count);
   int64_t next_index(int worker);
+
+  const std::vector<int> pinned_cpus_;
+  std::thread::id pinned_caller_;
 
   // Written by the calling thread before the generation is published.
   ErasedBody body_ = nullptr;

@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <sched.h>
+
 #include <atomic>
+#include <chrono>
+#include <thread>
 #include <vector>
 
+#include "base/cpu_topology.h"
 #include "base/task_pool.h"
 
 namespace sparrow {
@@ -31,6 +36,32 @@ TEST(ComputePool, ParallelFor_VisitsEveryIndexOnce) {
     });
     for (const auto& visit : visits) ASSERT_EQ(visit.load(), 1);
   }
+}
+
+// The caller finishes long before its workers: it must sleep and be woken, every time.
+TEST(ComputePool, Run_WaitsForWorkersThatAreLate) {
+  ComputePool pool(4);
+  for (int round = 0; round < 30; ++round) {
+    std::atomic<int> done{0};
+    pool.run([&](int worker) {
+      const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(300 * worker);
+      while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+      done++;
+    });
+    ASSERT_EQ(done.load(), 4);
+  }
+}
+
+TEST(ComputePool, Pinned_WorkersRunWhereTold) {
+  const int cpu = read_cpu_topology().cpus.back().id;
+  ComputePool pool(3, {cpu, cpu, cpu});
+  std::thread([&] {  // pinning stays with this thread
+    pool.pin_caller();
+    std::atomic<int> elsewhere{0};
+    pool.run([&](int) { elsewhere += sched_getcpu() != cpu; });
+    EXPECT_EQ(elsewhere.load(), 0);
+  })
+      .join();
 }
 
 TEST(TaskPool, Destructor_FinishesWhatWasAccepted) {

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "cmd/thread_options.h"
 
 namespace sparrow {
 namespace {
@@ -41,7 +42,9 @@ Result<CpuExecutorOptions> executor_options(const OptionValues& values, const Mo
   options.kv_type = kv == "f32" || kv == "float32" ? KvType::kF32 : KvType::kBF16;
   ASSIGN_OR_RETURN(options.weight_format, weight_format_of(values.text("dtype")));
   options.isa = values.text("force-isa");
-  options.num_threads = static_cast<int>(values.integer("threads"));
+  ASSIGN_OR_RETURN(ComputeThreads threads, choose_compute_threads(values));
+  options.num_threads = threads.count;
+  options.pinned_cpus = std::move(threads.pinned_cpus);
   options.num_slots = static_cast<int>(values.integer("max-num-seqs"));
   options.max_batch_tokens = static_cast<int>(
       std::max(values.integer("max-num-batched-tokens"), values.integer("max-num-seqs")));

@@ -19,7 +19,7 @@ struct CpuExecutor::Impl {
         kernels(kernel_table),
         plan(memory_plan),
         sizes(workspace_sizes(executor_options, memory_plan)),
-        pool(memory_plan.num_threads),
+        pool(memory_plan.num_threads, executor_options.pinned_cpus),
         forward(config, kernels, sizes, pool),
         head(config, kernels, sizes, options.num_slots, options.disallowed_tokens, pool) {
     tokens.reserve(static_cast<size_t>(sizes.max_rows));
@@ -109,6 +109,7 @@ Ticket CpuExecutor::begin(const BatchPlan& plan) {
   CHECK(impl.weights.has_value() && impl.in_flight == nullptr);
   CHECK(!plan.empty() && plan.num_tokens() <= impl.options.max_batch_tokens);
   impl.begun = std::chrono::steady_clock::now();
+  impl.pool.pin_caller();
   impl.in_flight = &plan;
   impl.sampled = false;
   for (const SlotStart& start : plan.slot_starts) impl.head.start_slot(start);

@@ -26,6 +26,7 @@ struct CpuExecutorOptions {
 
   // Sizes.
   int num_threads = 0;             // 0: ComputePool::default_num_threads()
+  std::vector<int> pinned_cpus;    // CPU of each thread, or empty: not pinned
   int32_t num_slots = 64;          // sequences in one step
   int32_t max_batch_tokens = 512;  // rows of one step; each costs workspace
   int32_t max_context = 0;         // tokens of a sequence; 0: what model and KV cache allow

@@ -12,6 +12,7 @@ namespace sparrow {
 
 // Whether the type is one of kI4G* and kI8G*.
 bool is_int_group(TensorType type);
+bool is_int4_group(TensorType type);
 
 // `type` must be a grouped integer, cols a multiple of its block. Rows may be unaligned.
 void dequantize_int_groups(TensorType type, const std::byte* row, int64_t cols, float* out);
@@ -20,5 +21,8 @@ void dequantize_int_groups(TensorType type, const std::byte* row, int64_t cols, 
 // scale; one whose scale rounds to zero becomes zero.
 void quantize_int_groups(TensorType type, TensorType scale_type, const float* values, int64_t cols,
                          std::byte* row);
+// The same with one scale for the whole row, repeated in its blocks.
+void quantize_int_channel(TensorType type, TensorType scale_type, const float* values, int64_t cols,
+                          std::byte* row);
 
 }  // namespace sparrow

@@ -90,6 +90,22 @@ TEST(ConvertIntGroups, RoundedScale_IsTheOneTheValuesWereMadeWith) {
   }
 }
 
+TEST(ConvertIntGroups, Channel_IsTheGroupRuleOverTheWholeRow) {
+  std::vector<float> row = random_row(6);
+  row[77] = -3.0f;  // alone decides the scale
+  for (const TensorType type : kTypes) {
+    std::vector<std::byte> bytes(tensor_row_bytes(type, kCols));
+    std::vector<float> back(row.size());
+    quantize_int_channel(type, TensorType::kF32, row.data(), kCols, bytes.data());
+    dequantize_row(type, bytes.data(), kCols, back.data());
+    const float scale = 3.0f / (is_4_bit(type) ? 7.5f : 127.5f);
+    for (size_t i = 0; i < row.size(); ++i) {
+      EXPECT_EQ(std::nearbyint(back[i] / scale) * scale, back[i]);
+      EXPECT_LE(std::abs(row[i] - back[i]), scale * 0.50001f);
+    }
+  }
+}
+
 TEST(ConvertIntGroups, ZeroAndTinyRows_StayFinite) {
   for (const TensorType type : kTypes) {
     for (const float value : {0.0f, std::numeric_limits<float>::denorm_min(), 1e-40f}) {

@@ -21,7 +21,8 @@ def check_steps(text: str) -> tuple[list[str], list[str]]:
     for run in _RUN.finditer(text):
         written = run.group().rstrip(" .")  # "2×6=12. So": the sentence ends here
         end = run.start() + len(written)
-        before = text[run.start() - 1] if run.start() else "\n"
+        # A letter right before a number makes it a term ("2x+3"); a word before a blank does not.
+        before = text[run.start() - 1] if run.start() and written[:1] != " " else "\n"
         after = text[end] if end < len(text) else "\n"
         for equation, holds in _equations(written, before, after):
             (right if holds else wrong).append(equation)

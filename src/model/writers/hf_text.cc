@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "quant/convert_int_groups.h"
 
 namespace sparrow {
 namespace {
@@ -58,17 +59,85 @@ std::string token_text(const TokenizerSpec& spec, TokenId id) {
   return added == nullptr ? "null" : quoted(added->content);
 }
 
+// As compressed-tensors writes it for weights alone: vLLM and transformers read the presets W4A16
+// and W8A16 in this form. Empty when nothing is quantized.
+std::string quantization_config_text(const std::vector<PlannedTensor>& tensors) {
+  constexpr std::string_view kWeight = ".weight";
+  std::optional<TensorType> type;
+  std::string ignored;
+  for (const PlannedTensor& tensor : tensors) {
+    if (is_int_group(tensor.type)) {
+      CHECK(!type.has_value() || type == tensor.type);
+      type = tensor.type;
+    } else if (!tensor.is_vector && tensor.name != "model.embed_tokens.weight") {
+      if (!ignored.empty()) ignored += ", ";
+      ignored += quoted(tensor.name.substr(0, tensor.name.size() - kWeight.size()));
+    }
+  }
+  if (!type.has_value()) return "";
+  // The class is named for a tied head, too, which has no tensor.
+  if (ignored.find("\"lm_head\"") == std::string::npos) {
+    ignored = ignored.empty() ? "\"lm_head\"" : "\"lm_head\", " + ignored;
+  }
+  const bool four = is_int4_group(*type);
+  const std::string group = four ? std::to_string(tensor_type_info(*type).block_elements) : "null";
+  return fmt::format(R"({{
+    "config_groups": {{
+      "group_0": {{
+        "input_activations": null,
+        "output_activations": null,
+        "targets": ["Linear"],
+        "weights": {{
+          "actorder": null,
+          "block_structure": null,
+          "dynamic": false,
+          "group_size": {},
+          "num_bits": {},
+          "observer": "minmax",
+          "observer_kwargs": {{}},
+          "strategy": "{}",
+          "symmetric": true,
+          "type": "int"
+        }}
+      }}
+    }},
+    "format": "pack-quantized",
+    "ignore": [{}],
+    "kv_cache_scheme": null,
+    "quant_method": "compressed-tensors",
+    "quantization_status": "compressed"
+  }})",
+                     group, four ? 4 : 8, four ? "group" : "channel", ignored);
+}
+
 }  // namespace
 
-std::string safetensors_header_text(const std::vector<PlannedTensor>& tensors) {
+std::vector<SafetensorsPlan> safetensors_plan(const std::vector<PlannedTensor>& tensors,
+                                              TensorType scale_type) {
+  std::vector<SafetensorsPlan> out;
+  for (const PlannedTensor& tensor : tensors) {
+    if (is_int_group(tensor.type)) {
+      for (SafetensorsPlan& part :
+           packed_tensors(tensor.name, tensor.type, tensor.rows, tensor.cols, scale_type)) {
+        out.push_back(std::move(part));
+      }
+      continue;
+    }
+    const auto shape = tensor.is_vector ? std::vector<int64_t>{tensor.cols}
+                                        : std::vector<int64_t>{tensor.rows, tensor.cols};
+    out.push_back({tensor.name, safetensors_dtype(tensor.type), shape, tensor.size_bytes()});
+  }
+  return out;
+}
+
+std::string safetensors_header_text(const std::vector<SafetensorsPlan>& tensors) {
   std::string json = R"({"__metadata__":{"format":"pt"})";
   uint64_t offset = 0;
-  for (const PlannedTensor& tensor : tensors) {
-    const uint64_t end = offset + tensor.size_bytes();
-    const std::string shape = tensor.is_vector ? std::to_string(tensor.cols)
-                                               : fmt::format("{},{}", tensor.rows, tensor.cols);
-    json += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                        quoted(tensor.name), safetensors_dtype(tensor.type), shape, offset, end);
+  for (const SafetensorsPlan& tensor : tensors) {
+    const uint64_t end = offset + tensor.size_bytes;
+    json +=
+        fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                    quoted(tensor.name), tensor.dtype, fmt::join(tensor.shape, ","), offset, end);
     offset = end;
   }
   json += '}';
@@ -78,7 +147,8 @@ std::string safetensors_header_text(const std::vector<PlannedTensor>& tensors) {
   return out + json;
 }
 
-std::string hf_config_text(const ModelConfig& config, TensorType type) {
+std::string hf_config_text(const ModelConfig& config, const std::vector<PlannedTensor>& tensors,
+                           TensorType plain_type) {
   std::string out = "{\n  \"architectures\": [\"Qwen2ForCausalLM\"],\n";
   auto field = [&](const char* name, const std::string& value) {
     out += fmt::format("  \"{}\": {},\n", name, value);
@@ -94,10 +164,12 @@ std::string hf_config_text(const ModelConfig& config, TensorType type) {
   field("num_attention_heads", std::to_string(config.num_heads));
   field("num_hidden_layers", std::to_string(config.num_layers));
   field("num_key_value_heads", std::to_string(config.num_kv_heads));
+  const std::string quantization = quantization_config_text(tensors);
+  if (!quantization.empty()) field("quantization_config", quantization);
   field("rms_norm_eps", fmt::format("{}", config.rms_norm_eps));
   field("rope_theta", fmt::format("{:.1f}", config.rope_theta));
   field("tie_word_embeddings", config.tied_embeddings ? "true" : "false");
-  field("torch_dtype", quoted(torch_dtype(type)));
+  field("torch_dtype", quoted(torch_dtype(plain_type)));
   field("use_sliding_window", "false");
   out += fmt::format("  \"vocab_size\": {}\n}}\n", config.vocab_size);
   return out;

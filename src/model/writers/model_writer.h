@@ -1,7 +1,7 @@
 #pragma once
-// ModelWriter: a model as a Hugging Face directory (safetensors) or one GGUF 3 file, written from
-// front to back with bounded memory. Nothing appears under the final name before finish(). One
-// thread; errors name path and cause.
+// ModelWriter: a model as a Hugging Face directory (safetensors; grouped integers as compressed-
+// tensors) or one GGUF 3 file, written from front to back with bounded memory. Nothing appears
+// under the final name before finish(). One thread; errors name path and cause.
 //
 //   ASSIGN_OR_RETURN(auto writer, ModelWriter::create("out.gguf", description, TensorType::kQ8_0));
 //   for (const PlannedTensor& tensor : writer->tensors()) RETURN_IF_ERROR(writer->write(bytes));
@@ -20,6 +20,7 @@
 #include "model/files/tensor_layout.h"
 #include "model/model_config.h"
 #include "model/model_files.h"
+#include "model/writers/group_row_packer.h"
 #include "model/writers/staged_file.h"
 #include "quant/tensor_type.h"
 #include "tokenizer/tokenizer.h"
@@ -59,7 +60,9 @@ class ModelWriter {
   static Result<std::unique_ptr<ModelWriter>> create(const std::string& path,
                                                      const ModelDescription& description,
                                                      TensorType type);
-  // The same with a type chosen for every tensor.
+  // The same with a type chosen for every tensor. In directories, matrices of the layers may also
+  // be grouped integers, all of one type: i4g* is written with a scale per group, i8g* with one per
+  // row. Embedding, head, norms and biases stay plain.
   static Result<std::unique_ptr<ModelWriter>> create(const std::string& path,
                                                      const ModelDescription& description,
                                                      const TensorTypeRule& rule);
@@ -69,6 +72,9 @@ class ModelWriter {
 
   // In the order their bytes are to be written.
   const std::vector<PlannedTensor>& tensors() const { return tensors_; }
+  // The type that scales of grouped integers have in the file: quantize with it
+  // (quantize_int_groups), because a scale that it cannot hold exactly is refused.
+  TensorType scale_type() const { return plain_type_; }
   // The next bytes, in pieces of any size that do not cross the end of a tensor.
   Status write(std::span<const std::byte> bytes);
   // CHECKs that every tensor is complete.
@@ -78,15 +84,18 @@ class ModelWriter {
   ModelWriter() = default;
   Status start_gguf(const ModelDescription& description);
   Status start_directory(const ModelDescription& description);
-  Status start_file(const std::string& path, std::string_view header);
+  Status write_packed(const PlannedTensor& tensor, std::span<const std::byte> bytes);
+  Status start_file(const std::string& path, std::string_view header, uint64_t data_bytes);
 
   std::string path_;
   std::string partial_directory_;  // empty for GGUF and after finish()
   uint64_t alignment_ = 1;         // of every tensor's end
   std::vector<PlannedTensor> tensors_;
+  TensorType plain_type_ = TensorType::kF32;  // of the embedding; of scales
   std::unique_ptr<StagedFile> file_;
-  size_t current_ = 0;         // tensor
-  uint64_t current_done_ = 0;  // bytes of it
+  std::optional<GroupRowPacker> packer_;  // of the current tensor
+  size_t current_ = 0;                    // tensor
+  uint64_t current_done_ = 0;             // bytes of it
 };
 
 }  // namespace sparrow

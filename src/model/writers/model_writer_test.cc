@@ -5,10 +5,14 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "base/file.h"
+#include "base/random.h"
 #include "model/files/gguf_config.h"
+#include "model/writers/group_row_packer.h"
+#include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
 #include "tests/support/stories260k.h"
 #include "tests/support/test_data.h"
@@ -170,6 +174,107 @@ TEST(ModelWriter, SecondWriterOfOneFile_IsRefused) {
       ModelWriter::create(temporary.path("a.gguf"), small_model(), TensorType::kF16);
   ASSERT_FALSE(second.ok());
   EXPECT_NE(second.message().find("another process"), std::string::npos);
+}
+
+// What the writer makes of a model, read back: every value is the one that was written.
+void expect_round_trip(TensorType type, const std::string& path, const std::string& format) {
+  const ModelDescription description = small_model();
+  auto writer = ModelWriter::create(path, description, type);
+  ASSERT_TRUE(writer.ok()) << writer.message();
+  EXPECT_EQ((*writer)->scale_type(), TensorType::kBF16);
+  std::map<std::string, std::vector<float>> expected;
+  uint64_t counter = 0;
+  for (const PlannedTensor& tensor : (*writer)->tensors()) {
+    std::vector<std::byte> bytes;
+    std::vector<float> values(static_cast<size_t>(tensor.cols));
+    for (int64_t row = 0; row < tensor.rows; ++row) {
+      for (float& value : values) {
+        value = static_cast<float>(random_uniform(8, 0, counter++)) - 0.5f;
+      }
+      std::vector<std::byte> row_bytes(tensor_row_bytes(tensor.type, tensor.cols));
+      if (!is_int_group(tensor.type)) {
+        quantize_row(tensor.type, values.data(), tensor.cols, row_bytes.data());
+      } else if (is_int4_group(tensor.type)) {
+        quantize_int_groups(tensor.type, (*writer)->scale_type(), values.data(), tensor.cols,
+                            row_bytes.data());
+      } else {
+        quantize_int_channel(tensor.type, (*writer)->scale_type(), values.data(), tensor.cols,
+                             row_bytes.data());
+      }
+      dequantize_row(tensor.type, row_bytes.data(), tensor.cols, values.data());
+      std::vector<float>& all = expected[tensor.name];
+      all.insert(all.end(), values.begin(), values.end());
+      bytes.insert(bytes.end(), row_bytes.begin(), row_bytes.end());
+    }
+    // Pieces that cut rows anywhere.
+    for (size_t at = 0; at < bytes.size(); at += 1000) {
+      const Status status =
+          (*writer)->write(std::span(bytes).subspan(at, std::min<size_t>(1000, bytes.size() - at)));
+      ASSERT_TRUE(status.ok()) << status.message();
+    }
+  }
+  ASSERT_TRUE((*writer)->finish().ok());
+  const Result<ModelFiles> model = open_model(path);
+  ASSERT_TRUE(model.ok()) << model.message();
+  EXPECT_EQ(model->quantization, "compressed-tensors");
+  EXPECT_EQ(model->weights->format_name(), format);
+  for (const auto& [name, values] : expected) {
+    EXPECT_EQ(values_of(model->weights->tensor(name).value()), values) << name;
+  }
+}
+
+TEST(ModelWriter, GroupedIntegers_BecomeACompressedTensorsDirectory) {
+  const TemporaryDirectory temporary;
+  expect_round_trip(TensorType::kI4G32, temporary.path("a"),
+                    "safetensors compressed-tensors int4 g32");
+  expect_round_trip(TensorType::kI8G32, temporary.path("b"),
+                    "safetensors compressed-tensors int8 per channel");
+  // down_proj has rows of 96: it stays BF16 and is named in the config.
+  expect_round_trip(TensorType::kI4G64, temporary.path("c"),
+                    "safetensors compressed-tensors int4 g64");
+  const std::string config = read_file(temporary.path("c/config.json"), 1 << 16).value();
+  EXPECT_NE(config.find("\"ignore\": [\"lm_head\", \"model.layers.0.mlp.down_proj\"]"),
+            std::string::npos)
+      << config;
+  EXPECT_NE(config.find("\"torch_dtype\": \"bfloat16\""), std::string::npos);
+}
+
+TEST(ModelWriter, GroupedIntegersThatTheFileCannotHold_AreRefused) {
+  const TemporaryDirectory temporary;
+  const auto gguf =
+      ModelWriter::create(temporary.path("a.gguf"), small_model(), TensorType::kI4G32);
+  ASSERT_FALSE(gguf.ok());
+  EXPECT_NE(gguf.message().find("i4g32"), std::string::npos);
+  const auto everywhere = ModelWriter::create(
+      temporary.path("a"), small_model(), [](const LayoutTensor&) { return TensorType::kI4G32; });
+  ASSERT_FALSE(everywhere.ok());
+  EXPECT_NE(everywhere.message().find("model.embed_tokens.weight"), std::string::npos);
+  const auto mixed =
+      ModelWriter::create(temporary.path("a"), small_model(), [](const LayoutTensor& tensor) {
+        return tensor.name.ends_with("up_proj.weight")     ? TensorType::kI4G32
+               : tensor.name.ends_with("down_proj.weight") ? TensorType::kI8G32
+                                                           : TensorType::kBF16;
+      });
+  ASSERT_FALSE(mixed.ok());
+  EXPECT_NE(mixed.message().find("one type for all"), std::string::npos);
+}
+
+TEST(GroupRowPacker, ValuesThatWouldChange_AreRefused) {
+  const std::vector<float> row(64, 1.0f);
+  std::vector<std::byte> bytes(tensor_row_bytes(TensorType::kI4G32, 64)), out;
+  quantize_row(TensorType::kI4G32, row.data(), 64, bytes.data());  // scale 1 / 7.5: not in BF16
+  Status status = GroupRowPacker(TensorType::kI4G32, 1, 64, TensorType::kBF16).add(bytes, out);
+  EXPECT_NE(status.message().find("no exact value in bf16"), std::string::npos);
+  EXPECT_TRUE(GroupRowPacker(TensorType::kI4G32, 1, 64, TensorType::kF32).add(bytes, out).ok());
+  bytes[4] = std::byte{7};
+  status = GroupRowPacker(TensorType::kI4G32, 1, 64, TensorType::kF32).add(bytes, out);
+  EXPECT_NE(status.message().find("zero point 7"), std::string::npos);
+  std::vector<float> uneven(64, 1.0f);
+  uneven[40] = 2.0f;
+  bytes.resize(tensor_row_bytes(TensorType::kI8G32, 64));
+  quantize_row(TensorType::kI8G32, uneven.data(), 64, bytes.data());
+  status = GroupRowPacker(TensorType::kI8G32, 1, 64, TensorType::kF32).add(bytes, out);
+  EXPECT_NE(status.message().find("one scale a row"), std::string::npos);
 }
 
 }  // namespace
