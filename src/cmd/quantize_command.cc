@@ -27,8 +27,17 @@ constexpr OptionSpec kOptions[] = {
     {.name = "type",
      .type = OptionType::kString,
      .default_text = "q8_0",
-     .help = "What the weights become; directories take f32, bf16 and f16",
-     .choices = "f32|bf16|f16|q8_0|q6_k|q5_k_m|q4_k_m|q4_0",
+     .help =
+         "What the weights become. Only as .gguf file: q*. Only as directory (compressed-tensors): "
+         "w8, w4",
+     .choices = "f32|bf16|f16|q8_0|q6_k|q5_k_m|q4_k_m|q4_0|w8|w4",
+     .group = kWhat},
+    {.name = "group-size",
+     .type = OptionType::kInt,
+     .default_text = "128",
+     .help = "Inputs that share a scale in w4: 32 or 128",
+     .min = 32,
+     .max = 128,
      .group = kWhat},
     {.name = "fit",
      .type = OptionType::kSize,
@@ -108,7 +117,8 @@ constexpr const char* kExamples =
     "  sparrow quantize r1-bf16.gguf r1.gguf --fit 2GiB --max-model-len 8K\n"
     "  sparrow quantize r1-bf16.gguf --fit 2GiB --dry-run\n"
     "  sparrow quantize DIR out.gguf --type q4_0 --evaluate book.txt --report report.json\n"
-    "  sparrow quantize r1-q8_0.gguf r1-f16 --type f16      back to a Hugging Face directory\n";
+    "  sparrow quantize DIR r1-w4 --type w4 --group-size 32     compressed-tensors, for vLLM too\n"
+    "  sparrow quantize r1-q8_0.gguf r1-f16 --type f16          back to a Hugging Face directory\n";
 
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
@@ -193,27 +203,40 @@ Result<QuantizeReport> convert(const OptionValues& values, const ModelFiles& sou
   return report;
 }
 
+Result<QuantMix> wanted_mix(const OptionValues& values) {
+  const QuantMix mix = quant_mix_from_name(values.text("type")).value();
+  const int64_t group = values.integer("group-size");
+  if (group != 32 && group != 128) {
+    return invalid_argument(fmt::format("--group-size must be 32 or 128, got {}", group));
+  }
+  if (mix == QuantMix::kW4) return group == 32 ? QuantMix::kW4G32 : mix;
+  if (values.given("group-size")) {
+    return invalid_argument(
+        fmt::format("--group-size is for --type w4, got --type {}", values.text("type")));
+  }
+  return mix;
+}
+
 // --fit: shows the table, and chooses. Without it: --type.
 Result<QuantMix> choose_mix(const OptionValues& values, const ModelFiles& source,
                             const std::string& out_path, std::string& fit) {
-  if (!values.given("fit") && !values.flag("dry-run")) {
-    return quant_mix_from_name(values.text("type")).value();
-  }
+  ASSIGN_OR_RETURN(const QuantMix wanted, wanted_mix(values));
+  if (!values.given("fit") && !values.flag("dry-run")) return wanted;
   if (values.given("fit") && values.given("type")) {
     return invalid_argument("--fit chooses the type: leave --type out, or --fit");
   }
-  const bool plain_only = !out_path.empty() && !out_path.ends_with(".gguf");
+  const bool gguf = out_path.empty() || out_path.ends_with(".gguf");
   const int64_t limit = values.given("fit") ? values.integer("fit") : available_memory_bytes();
   ASSIGN_OR_RETURN(const FitTable table,
                    fit_table(*source.weights, static_cast<int32_t>(values.integer("max-model-len")),
-                             limit, plain_only));
+                             limit, gguf));
   show_text(values, fit_text(table));
   fit = fit_json(table);
-  if (!values.given("fit")) return quant_mix_from_name(values.text("type")).value();
+  if (!values.given("fit")) return wanted;
   if (!table.best.has_value()) {
     return resource_exhausted(fmt::format(
         "--fit {}: no type of this model fits: lower --max-model-len{}, or take a smaller model",
-        values.text("fit"), plain_only ? ", write a .gguf file (it has smaller types)" : ""));
+        values.text("fit"), !gguf ? ", write a .gguf file (it has smaller types)" : ""));
   }
   return *table.best;
 }

@@ -6,7 +6,7 @@
 #include <limits>
 #include <map>
 
-#include "kernels/kernels.h"
+#include "kernels/packed_matrix.h"
 #include "model/cpu_memory_plan.h"
 
 namespace sparrow {
@@ -21,8 +21,8 @@ Result<SourceSize> size_of_source(const TensorSource& source) {
   SourceSize size;
   std::map<TensorType, int64_t> values;
   for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
-    ASSIGN_OR_RETURN(const SourceTensor tensor, source.tensor(layout.name));
-    size.bytes += static_cast<int64_t>(tensor.bytes.size());
+    ASSIGN_OR_RETURN(const SourceTensor tensor, source.describe(layout.name));
+    size.bytes += static_cast<int64_t>(stored_bytes(tensor.type, layout.rows, layout.cols));
     if (!layout.is_vector) values[tensor.type] += layout.rows * layout.cols;
   }
   int64_t most = 0;
@@ -34,14 +34,15 @@ Result<SourceSize> size_of_source(const TensorSource& source) {
   return size;
 }
 
-// Strips are padded to whole ones; norms and biases are fp32.
-int64_t packed_bytes(QuantMix mix, const ModelConfig& config) {
+int64_t packed_bytes(QuantMix mix, const ModelConfig& config, bool gguf) {
   int64_t bytes = 0;
   for (const LayoutTensor& tensor : qwen2_tensor_layout(config)) {
-    const TensorType type = mix_tensor_type(mix, config, tensor);
-    const int64_t rows =
-        tensor.is_vector ? 1 : (tensor.rows + kStripRows - 1) / kStripRows * kStripRows;
-    bytes += rows * static_cast<int64_t>(tensor_row_bytes(type, tensor.cols));
+    if (tensor.is_vector) {
+      bytes += tensor.cols * static_cast<int64_t>(sizeof(float));
+      continue;
+    }
+    const TensorType type = mix_tensor_type(mix, config, tensor, gguf);
+    bytes += PackedMatrix::bytes_of(weight_format_for(type), tensor.rows, tensor.cols);
   }
   return bytes;
 }
@@ -68,7 +69,7 @@ std::string gigabytes(int64_t bytes) {
 }  // namespace
 
 Result<FitTable> fit_table(const TensorSource& source, int32_t max_context, int64_t limit_bytes,
-                           bool plain_only) {
+                           bool gguf) {
   const ModelConfig& config = source.config();
   CpuExecutorOptions options;
   options.num_slots = 1;
@@ -82,12 +83,11 @@ Result<FitTable> fit_table(const TensorSource& source, int32_t max_context, int6
   table.max_context = max_context;
   table.kv_bytes = plan.kv_bytes;
   table.workspace_bytes = plan.workspace_bytes;
-  for (const QuantMix mix : all_quant_mixes()) {
-    if (plain_only && !is_plain_mix(mix)) continue;
+  for (const QuantMix mix : gguf ? gguf_mixes() : directory_mixes()) {
     FitRow row;
     row.mix = mix;
-    row.file_bytes = mix_file_bytes(mix, config);
-    row.weights_bytes = packed_bytes(mix, config);
+    row.file_bytes = mix_file_bytes(mix, config, gguf);
+    row.weights_bytes = packed_bytes(mix, config, gguf);
     row.memory_bytes = row.weights_bytes + plan.kv_bytes + plan.workspace_bytes;
     row.fits = row.memory_bytes <= limit_bytes;
     row.gains = has_gain(mix, row.file_bytes, size);

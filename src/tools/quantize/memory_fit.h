@@ -32,9 +32,9 @@ struct FitTable {
   std::optional<QuantMix> best;  // the first that fits and gains
 };
 
-// Only plain types when the result is to be a directory. Error: max_context beyond the model's.
+// The types of a GGUF file, or of a directory. Error: max_context beyond the model's.
 Result<FitTable> fit_table(const TensorSource& source, int32_t max_context, int64_t limit_bytes,
-                           bool plain_only);
+                           bool gguf);
 std::string fit_text(const FitTable& table);
 std::string fit_json(const FitTable& table);
 
