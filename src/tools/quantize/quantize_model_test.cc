@@ -94,6 +94,9 @@ void expect_faithful(const std::string& from, const std::string& to, QuantMix mi
   EXPECT_EQ(result->tokenizer.merges, source->tokenizer.merges);
   EXPECT_EQ(result->tokenizer.bos_token_id, source->tokenizer.bos_token_id);
   EXPECT_EQ(result->chat_template, source->chat_template);
+  EXPECT_EQ(result->generation.temperature, source->generation.temperature);
+  EXPECT_EQ(result->generation.top_p, source->generation.top_p);
+  EXPECT_EQ(result->generation.top_k, source->generation.top_k);
   EXPECT_EQ(result->config.eos_token_ids, source->config.eos_token_ids);
   EXPECT_EQ(result->config.tied_embeddings, source->config.tied_embeddings);
   const std::vector<LayoutTensor> layout = qwen2_tensor_layout(source->config);
@@ -152,6 +155,24 @@ TEST_F(QuantizeModelTest, CompressedTensors_HoldQuantizedRowsOfTheSource) {
       // Rows of 96 and 160 are no whole groups of 128.
       EXPECT_EQ(report->warnings.size(), config == kNarrow && mix == QuantMix::kW4 ? 1u : 0u);
     }
+  }
+}
+
+TEST_F(QuantizeModelTest, SamplingDefaults_GoWithTheModel) {
+  const std::string from = synth(kNarrow, "m", TensorType::kBF16);
+  ASSERT_TRUE(write_file_atomically(from + "/generation_config.json", R"({"temperature": 0.6,
+    "top_p": 0.95, "top_k": 20, "repetition_penalty": 1.05, "eos_token_id": 256})")
+                  .ok());
+  const std::string gguf = temporary_.path("m.gguf"), back = temporary_.path("back");
+  ASSERT_TRUE(quantize(from, gguf, QuantMix::kBF16).ok());
+  ASSERT_TRUE(quantize(gguf, back, QuantMix::kBF16).ok());
+  for (const std::string& path : {gguf, back}) {
+    const GenerationDefaults defaults = open_model(path)->generation;
+    EXPECT_EQ(defaults.temperature, 0.6);
+    EXPECT_EQ(defaults.top_p, 0.95);
+    EXPECT_EQ(defaults.top_k, 20);
+    EXPECT_EQ(defaults.min_p, std::nullopt);
+    EXPECT_EQ(defaults.repetition_penalty, 1.05);
   }
 }
 
