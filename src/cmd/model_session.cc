@@ -39,7 +39,9 @@ Result<CpuExecutorOptions> executor_options(const OptionValues& values, const Mo
                                             const SessionNeeds& needs) {
   CpuExecutorOptions options;
   const std::string& kv = values.text("kv-cache-dtype");
-  options.kv_type = kv == "f32" || kv == "float32" ? KvType::kF32 : KvType::kBF16;
+  options.kv_type = kv == "int8"                     ? KvType::kInt8
+                    : kv == "f32" || kv == "float32" ? KvType::kF32
+                                                     : KvType::kBF16;
   ASSIGN_OR_RETURN(options.weight_format, weight_format_of(values.text("dtype")));
   options.isa = values.text("force-isa");
   ASSIGN_OR_RETURN(ComputeThreads threads, choose_compute_threads(values));

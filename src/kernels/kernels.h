@@ -42,13 +42,13 @@ enum class WeightFormat : uint8_t {
   kI8G64,
   kI8G128,
 };
-enum class KvType : uint8_t { kF32, kBF16 };
+enum class KvType : uint8_t { kF32, kBF16, kInt8 };
 
 // A packed matrix as kernels see it: strips of 32 rows one after the other (packed_matrix.h).
 //   plain formats    per input k: [32 rows]
 //   grouped formats  per block of 32 to 256 inputs: scales, and codes four inputs of a row together
-//                    (strip_layout.h). Fewer bits than the file has where packing is simple: codes
-//                    of 2 and 3 bits take 4 here, those of 5 and 6 bits take 8.
+//                    (strip_layout.h). As many bits as the file has, but that codes of 2 and 3
+//                    bits take 4 here.
 struct PackedView {
   const uint8_t* data = nullptr;
   int64_t strip_bytes = 0;
@@ -98,8 +98,10 @@ struct QuantizeArgs {
   int32_t* half_sums = nullptr;
 };
 
-// One KV block of one KV head holds 16 tokens: K as [head_dim][16 tokens], then V as
-// [ceil(head_dim / 16)][16 tokens][16 dims] with zeros behind head_dim.
+// One KV block of one KV head holds 16 tokens. kF32, kBF16: K as [head_dim][16 tokens], then V as
+// [ceil(head_dim / 16)][16 tokens][16 dims] with zeros behind head_dim. kInt8: 16 fp16 scales of K,
+// 16 of V, then K as [ceil(head_dim / 4)][16 tokens][4] and V as above, signed bytes; the scale
+// belongs to one token and head, value = scale * byte.
 // Appends one token's K and V of one head at `slot` (0..15) of `block`.
 struct KvStoreArgs {
   const float* k = nullptr;  // [head_dim], rotated
@@ -123,8 +125,21 @@ struct AttentionArgs {
   const int32_t* block_ids = nullptr;  // of this chunk: ceil(num_tokens / 16)
   int32_t num_tokens = 0;              // 1..256, those the query may see
   KvType type = KvType::kBF16;
+  // Added to every q.k before the scale, or null: what was taken off K when it was stored (kInt8).
+  const float* score_bias = nullptr;  // [num_heads][score_bias_stride], one value a token
+  int64_t score_bias_stride = 0;
   float* partials = nullptr;  // [num_heads][partial_stride]: see attention_partial_floats()
   int64_t partial_stride = 0;
+};
+
+struct WavesArgs {
+  const float* a = nullptr;  // [num_waves]
+  const float* b = nullptr;
+  const int32_t* rows = nullptr;  // [num_waves]: of the tables
+  int32_t num_waves = 0;
+  int32_t num_tokens = 0;
+  const float* cosines = nullptr;  // [rows][kAttentionChunk]
+  const float* sines = nullptr;
 };
 
 struct Kernels {
@@ -147,6 +162,10 @@ struct Kernels {
   float (*exp_sum)(float* x, int64_t size, float maximum) = nullptr;
   void (*kv_store)(const KvStoreArgs& args) = nullptr;
   void (*attention_chunk)(const AttentionArgs& args) = nullptr;
+  // out[token] = sum over waves w, ascending, of a[w] * cosines[rows[w]][token] + b[w] *
+  // sines[...]; tables hold kAttentionChunk values a row. Writes num_tokens rounded up to 16
+  // values.
+  void (*sum_waves)(const WavesArgs& args, float* out) = nullptr;
   // running = running joined with next, the following chunk of the same head.
   void (*attention_merge)(float* running, const float* next, int32_t head_dim) = nullptr;
   // out[head_dim] from the joined chunks.
@@ -165,6 +184,9 @@ static inline int64_t attention_partial_floats(int32_t head_dim) {
 // Bytes of one KV block of one KV head.
 static inline int64_t kv_head_block_bytes(int32_t head_dim, KvType type) {
   const int64_t padded = (head_dim + 15) / 16 * 16;
+  if (type == KvType::kInt8) {
+    return (4 + (head_dim + 3) / 4 * 4 + padded) * kKvBlockTokens;
+  }
   return (head_dim + padded) * kKvBlockTokens * (type == KvType::kF32 ? 4 : 2);
 }
 

@@ -57,10 +57,27 @@ void store_codes(const StripLayout& layout, const BlockCodes& block, int64_t lan
     }
     return;
   }
-  for (int32_t octet = 0; octet < count / 8; ++octet) {
-    const uint8_t* low = values + octet * 8;
-    uint8_t* out = codes + (octet * kStripRows + lane) * 4;
-    for (int i = 0; i < 4; ++i) out[i] = static_cast<uint8_t>(low[i] | low[4 + i] << 4);
+  for (int32_t begin = 0; begin < count; begin += unit_inputs(layout)) {
+    const uint8_t* unit = values + begin;
+    if (layout.high_bits != 0) {
+      uint8_t* out = codes + lane * 4;
+      for (int i = 0; i < 4; ++i) {
+        int bits = 0;
+        for (int quad = 0; quad < unit_inputs(layout) / 4; ++quad) {
+          bits |= unit[quad * 4 + i] >> 4 << (quad * layout.high_bits);
+        }
+        out[i] = static_cast<uint8_t>(bits);
+      }
+    }
+    uint8_t* nibbles = codes + unit_bytes(layout) - unit_inputs(layout) * kStripRows / 2;
+    for (int32_t octet = 0; octet < unit_inputs(layout) / 8; ++octet) {
+      const uint8_t* low = unit + octet * 8;
+      uint8_t* out = nibbles + (octet * kStripRows + lane) * 4;
+      for (int i = 0; i < 4; ++i) {
+        out[i] = static_cast<uint8_t>((low[i] & 15) | (low[4 + i] & 15) << 4);
+      }
+    }
+    codes += unit_bytes(layout);
   }
 }
 

@@ -13,6 +13,9 @@
 //   codes         bytes: [inputs / 4][32 rows][4], signed or not
 //                 nibbles: [inputs / 8][32 rows][4], byte i of a row holds input 8j + i in its low
 //                 and 8j + 4 + i in its high nibble
+//                 nibbles with b = 1 or 2 high bits: the nibbles of each 32 / b inputs behind
+//                 [32 rows][4] bytes of high bits, byte i of a row holds those of input i in its
+//                 lowest b bits, then those of inputs 4 + i, 8 + i, ...
 // Every part is a multiple of 64 bytes. The value of input k of a row is
 //   scale * group scale * (code - offset - zero) +- minimum * group minimum
 // with a minus in super-blocks and 1 for parts the format lacks. The arithmetic of one block is
@@ -34,7 +37,8 @@ struct StripLayout {
   int32_t code_offset;
   int32_t max_code;  // of unsigned codes; 0: codes are int8
   bool nibbles;
-  bool wide_scales;  // fp32
+  int32_t high_bits;  // beside nibbles
+  bool wide_scales;   // fp32
   bool minima;
   bool zeros;
   bool super;  // group scales and, with minima, group minima
@@ -43,41 +47,41 @@ struct StripLayout {
 static constexpr StripLayout strip_layout(WeightFormat format) {
   switch (format) {
     case WeightFormat::kQ8_0:
-      return {32, 32, 0, 0, false, false, false, false, false};
+      return {32, 32, 0, 0, false, 0, false, false, false, false};
     case WeightFormat::kQ4_0:
-      return {32, 32, 8, 15, true, false, false, false, false};
+      return {32, 32, 8, 15, true, 0, false, false, false, false};
     case WeightFormat::kQ4_1:
-      return {32, 32, 0, 15, true, false, true, false, false};
+      return {32, 32, 0, 15, true, 0, false, true, false, false};
     case WeightFormat::kQ5_1:
-      return {32, 32, 0, 31, false, false, true, false, false};
+      return {32, 32, 0, 31, true, 1, false, true, false, false};
     case WeightFormat::kQ2_K:
-      return {256, 16, 0, 3, true, false, true, false, true};
+      return {256, 16, 0, 3, true, 0, false, true, false, true};
     case WeightFormat::kQ3_K:
-      return {256, 16, 4, 7, true, false, false, false, true};
+      return {256, 16, 4, 7, true, 0, false, false, false, true};
     case WeightFormat::kQ4_K:
-      return {256, 32, 0, 15, true, false, true, false, true};
+      return {256, 32, 0, 15, true, 0, false, true, false, true};
     case WeightFormat::kQ5_K:
-      return {256, 32, 0, 31, false, false, true, false, true};
+      return {256, 32, 0, 31, true, 1, false, true, false, true};
     case WeightFormat::kQ6_K:
-      return {256, 16, 32, 63, false, false, false, false, true};
+      return {256, 16, 32, 63, true, 2, false, false, false, true};
     case WeightFormat::kI4G32:
-      return {32, 32, 0, 15, true, true, false, true, false};
+      return {32, 32, 0, 15, true, 0, true, false, true, false};
     case WeightFormat::kI4G64:
-      return {64, 64, 0, 15, true, true, false, true, false};
+      return {64, 64, 0, 15, true, 0, true, false, true, false};
     case WeightFormat::kI4G128:
-      return {128, 128, 0, 15, true, true, false, true, false};
+      return {128, 128, 0, 15, true, 0, true, false, true, false};
     case WeightFormat::kI8G32:
-      return {32, 32, 0, 0, false, true, false, false, false};
+      return {32, 32, 0, 0, false, 0, true, false, false, false};
     case WeightFormat::kI8G64:
-      return {64, 64, 0, 0, false, true, false, false, false};
+      return {64, 64, 0, 0, false, 0, true, false, false, false};
     case WeightFormat::kI8G128:
-      return {128, 128, 0, 0, false, true, false, false, false};
+      return {128, 128, 0, 0, false, 0, true, false, false, false};
     case WeightFormat::kF32:
     case WeightFormat::kF16:
     case WeightFormat::kBF16:
       break;
   }
-  return {1, 1, 0, 0, false, false, false, false, false};
+  return {1, 1, 0, 0, false, 0, false, false, false, false};
 }
 
 // Products read int8 inputs (ActivationsView::quantized) rather than fp32 ones.
@@ -106,19 +110,36 @@ static constexpr int32_t zeros_at(const StripLayout& layout) {
 static constexpr int32_t codes_at(const StripLayout& layout) {
   return zeros_at(layout) + (layout.zeros ? kStripRows * 2 : 0);
 }
+// Inputs whose codes lie together, and their bytes.
+static constexpr int32_t unit_inputs(const StripLayout& layout) {
+  return layout.high_bits == 0 ? 8 : 32 / layout.high_bits;
+}
+static constexpr int32_t unit_bytes(const StripLayout& layout) {
+  const int32_t inputs = unit_inputs(layout);
+  if (!layout.nibbles) return inputs * kStripRows;
+  return (inputs * kStripRows / 2) + (layout.high_bits == 0 ? 0 : kStripRows * 4);
+}
 static constexpr int32_t block_bytes(const StripLayout& layout) {
-  return codes_at(layout) + kStripRows * layout.block_inputs / (layout.nibbles ? 2 : 1);
+  return codes_at(layout) + layout.block_inputs / unit_inputs(layout) * unit_bytes(layout);
 }
 
 // Code of one row's input inside a block, without its offset.
 static inline int32_t strip_code(const StripLayout& layout, const uint8_t* codes, int64_t lane,
                                  int64_t input) {
-  if (layout.nibbles) {
-    const int32_t pair = codes[(input / 8 * kStripRows + lane) * 4 + input % 4];
-    return input % 8 < 4 ? pair & 15 : pair >> 4;
+  if (!layout.nibbles) {
+    const uint8_t byte = codes[(input / 4 * kStripRows + lane) * 4 + input % 4];
+    return layout.max_code == 0 ? static_cast<int8_t>(byte) : byte;
   }
-  const uint8_t byte = codes[(input / 4 * kStripRows + lane) * 4 + input % 4];
-  return layout.max_code == 0 ? static_cast<int8_t>(byte) : byte;
+  codes += input / unit_inputs(layout) * unit_bytes(layout);
+  input %= unit_inputs(layout);
+  int32_t high = 0;
+  if (layout.high_bits != 0) {
+    const int32_t mask = (1 << layout.high_bits) - 1;
+    high = codes[lane * 4 + input % 4] >> (input / 4 * layout.high_bits) & mask;
+    codes += kStripRows * 4;
+  }
+  const int32_t pair = codes[(input / 8 * kStripRows + lane) * 4 + input % 4];
+  return (input % 8 < 4 ? pair & 15 : pair >> 4) | high << 4;
 }
 
 }  // namespace sparrow

@@ -80,7 +80,7 @@ void CpuAttention::run(const Kernels& kernels, ComputePool& pool, const CpuKvCac
     if (task.chunk < 0) {
       run_tile(layer, task, kv_head, worker);
     } else {
-      run_chunk(layer, task, kv_head);
+      run_chunk(layer, task, kv_head, worker);
     }
   });
   const auto num_joins = static_cast<int64_t>(split_rows_.size()) * num_heads_;
@@ -115,6 +115,7 @@ void CpuAttention::run_tile(const Layer& layer, const Task& task, int32_t kv_hea
       args.q = q + int64_t{task.row_begin + row} * num_heads_ * head_dim_;
       float* sums = running + row * group_ * partial_floats_;
       args.partials = chunk == 0 ? sums : next;
+      set_score_bias(layer, kv_head, chunk, worker, args);
       layer.kernels.attention_chunk(args);
       if (chunk == 0) continue;
       for (int32_t head = 0; head < group_; ++head) {
@@ -133,7 +134,8 @@ void CpuAttention::run_tile(const Layer& layer, const Task& task, int32_t kv_hea
   }
 }
 
-void CpuAttention::run_chunk(const Layer& layer, const Task& task, int32_t kv_head) const {
+void CpuAttention::run_chunk(const Layer& layer, const Task& task, int32_t kv_head,
+                             int worker) const {
   AttentionArgs args;
   args.q = layer.workspace.q.as<float>() +
            (int64_t{task.row_begin} * num_heads_ + int64_t{kv_head} * group_) * head_dim_;
@@ -150,7 +152,20 @@ void CpuAttention::run_chunk(const Layer& layer, const Task& task, int32_t kv_he
       layer.workspace.split_partials.as<float>() +
       (int64_t{task.split_index} * num_heads_ + int64_t{kv_head} * group_) * partial_floats_;
   args.partial_stride = partial_floats_;
+  set_score_bias(layer, kv_head, task.chunk, worker, args);
   layer.kernels.attention_chunk(args);
+}
+
+// What the K bias adds to the scores of args' queries and tokens.
+void CpuAttention::set_score_bias(const Layer& layer, int32_t kv_head, int32_t chunk, int worker,
+                                  AttentionArgs& args) const {
+  const CpuKeyBias& bias = layer.cache.key_bias();
+  if (!bias.active()) return;
+  float* out = layer.workspace.score_bias.as<float>() + int64_t{worker} * group_ * kAttentionChunk;
+  const bool any = bias.add_scores(layer.kernels, layer.index, kv_head, chunk, args.num_tokens,
+                                   args.q, group_, out);
+  args.score_bias = any ? out : nullptr;
+  args.score_bias_stride = kAttentionChunk;
 }
 
 void CpuAttention::join_split(const Layer& layer, const SplitRow& split, int32_t head) const {

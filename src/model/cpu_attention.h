@@ -49,7 +49,9 @@ class CpuAttention {
 
   void add_span(const BatchPlan& plan, const Span& span, bool may_split);
   void run_tile(const Layer& layer, const Task& task, int32_t kv_head, int worker) const;
-  void run_chunk(const Layer& layer, const Task& task, int32_t kv_head) const;
+  void run_chunk(const Layer& layer, const Task& task, int32_t kv_head, int worker) const;
+  void set_score_bias(const Layer& layer, int32_t kv_head, int32_t chunk, int worker,
+                      AttentionArgs& args) const;
   void join_split(const Layer& layer, const SplitRow& split, int32_t head) const;
 
   // Constant after construction.

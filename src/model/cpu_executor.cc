@@ -101,6 +101,10 @@ Status CpuExecutor::load(TensorSource& source) {
   RETURN_IF_ERROR(impl_->workspace.allocate(impl_->config, impl_->sizes));
   ASSIGN_OR_RETURN(impl_->weights, load_cpu_weights(source, fixed.weight_format, impl_->pool));
   impl_->plan.weights_bytes = impl_->weights->total_bytes();
+  if (fixed.kv_type == KvType::kInt8) {
+    RETURN_IF_ERROR(
+        impl_->cache.key_bias().load(impl_->config, *impl_->weights, fixed.max_context));
+  }
   return ok_status();
 }
 

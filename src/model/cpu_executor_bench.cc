@@ -142,7 +142,8 @@ void register_type(TensorType type) {
 
 int main(int argc, char** argv) {
   using sparrow::TensorType;
-  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kBF16}) {
+  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kQ4_K,
+                                TensorType::kQ6_K, TensorType::kI4G128, TensorType::kBF16}) {
     sparrow::register_type(type);
   }
   benchmark::Initialize(&argc, argv);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kernels/cpu_features.h"
@@ -29,6 +30,20 @@ ModelConfig small_config() {
   return config;
 }
 
+// Rows that are whole blocks of every type.
+ModelConfig wide_config() {
+  ModelConfig config = small_config();
+  config.hidden_size = 256;
+  config.intermediate_size = 512;
+  config.num_heads = 4;
+  config.head_dim = 64;
+  return config;
+}
+
+ModelConfig config_for(TensorType type) {
+  return tensor_type_info(type).block_elements > 32 ? wide_config() : small_config();
+}
+
 CpuExecutorOptions small_options() {
   CpuExecutorOptions options;
   options.num_threads = 1;
@@ -51,7 +66,8 @@ std::unique_ptr<CpuExecutor> make_loaded(GeneratedWeights& weights,
 // Every instruction set and every kind of weights: the contract holds for each.
 class CpuExecutorContract : public testing::TestWithParam<std::tuple<std::string, TensorType>> {
  protected:
-  CpuExecutorContract() : weights_(small_config(), 3, std::get<1>(GetParam())) {
+  CpuExecutorContract()
+      : weights_(config_for(std::get<1>(GetParam())), 3, std::get<1>(GetParam())) {
     options_ = small_options();
     options_.isa = std::get<0>(GetParam());
   }
@@ -110,6 +126,19 @@ TEST_P(CpuExecutorContract, OtherBlockOrder_SameBits) {
   EXPECT_TRUE(logits_of(driver, sequence, kLongPrompt) == ascending);
 }
 
+TEST_P(CpuExecutorContract, Int8Cache_SameBitsInChunksAndWithMoreThreads) {
+  options_.kv_type = KvType::kInt8;
+  const auto whole = expected(kLongPrompt);
+  options_.num_threads = 3;
+  const std::unique_ptr<CpuExecutor> executor = make_loaded(weights_, options_);
+  for (const int chunk : {7, 255, kLongPrompt - 1}) {
+    ExecutorDriver driver(*executor);
+    const int sequence = driver.add(weights_.token_ids(kLongPrompt));
+    driver.run_all(sequence, chunk);
+    EXPECT_TRUE(logits_of(driver, sequence, kLongPrompt) == whole) << "chunk " << chunk;
+  }
+}
+
 TEST_P(CpuExecutorContract, InABatch_SameBitsAsAlone) {
   const auto alone = expected(kLongPrompt);
   options_.num_threads = 2;
@@ -143,6 +172,14 @@ std::vector<std::tuple<std::string, TensorType>> contract_cases() {
       if (oracle && (type == TensorType::kF32 || type == TensorType::kQ4_0)) continue;
       cases.emplace_back(kernels->name, type);
     }
+  }
+  // The block formats share their code: each once on the best instruction set. That all sets return
+  // the same bits is tested with the kernels.
+  for (const TensorType type :
+       {TensorType::kQ4_K, TensorType::kQ6_K, TensorType::kQ5_K, TensorType::kQ3_K,
+        TensorType::kQ2_K, TensorType::kQ4_1, TensorType::kQ5_1, TensorType::kI4G32,
+        TensorType::kI4G128, TensorType::kI8G64}) {
+    cases.emplace_back(runnable_kernels().back()->name, type);
   }
   return cases;
 }
@@ -224,6 +261,44 @@ float* values_of(const GeneratedWeights& weights, const char* name) {
   const Result<SourceTensor> tensor = weights.tensor(name);
   CHECK(tensor.ok() && tensor->type == TensorType::kF32);
   return reinterpret_cast<float*>(const_cast<std::byte*>(tensor->bytes.data()));
+}
+
+// Relative L2 distance of the last token's logits with a cache of bytes from those with floats.
+double int8_cache_error(GeneratedWeights& weights) {
+  std::vector<std::vector<float>> logits;
+  for (const KvType type : {KvType::kF32, KvType::kInt8}) {
+    CpuExecutorOptions options = small_options();
+    options.kv_type = type;
+    const std::unique_ptr<CpuExecutor> executor = make_loaded(weights, options);
+    ExecutorDriver driver(*executor);
+    const int sequence = driver.add(weights.token_ids(kLongPrompt));
+    driver.run_all(sequence, 100);
+    logits.push_back(driver.logits(sequence, kLongPrompt - 1));
+  }
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < logits[0].size(); ++i) {
+    difference += std::pow(double{logits[1][i]} - logits[0][i], 2);
+    norm += std::pow(double{logits[0][i]}, 2);
+  }
+  return std::sqrt(difference / norm);
+}
+
+// Qwen2 has K biases of a hundred and more beside components around one. Kept inside the bytes, a
+// bias of 300 would leave steps of 2.4 for all other components: errors as large as the signal.
+TEST(CpuExecutor, Int8Cache_SurvivesLargeKeyBiases) {
+  GeneratedWeights plain(small_config(), 8);
+  const double small_biases = int8_cache_error(plain);
+  EXPECT_LT(small_biases, 0.02);  // steps of 1/127 of the largest component
+  GeneratedWeights biased(small_config(), 8);
+  for (const char* name :
+       {"model.layers.0.self_attn.k_proj.bias", "model.layers.1.self_attn.k_proj.bias"}) {
+    float* bias = values_of(biased, name);
+    bias[3] += 300.0f;
+    bias[19] -= 150.0f;  // the other half of the same pair
+    bias[32 + 9] += 120.0f;
+  }
+  // Queries are kept to 15 bits and angles to 24, so a score errs by some 1e-4 of the bias's part.
+  EXPECT_LT(int8_cache_error(biased), 0.03);
 }
 
 // Finite weights whose K and V overflow for token 7 alone: only the sequence that holds it is

@@ -1,5 +1,6 @@
 #include "model/cpu_forward.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -38,6 +39,9 @@ void CpuForward::for_rows(Body&& body) {
 void CpuForward::run(const BatchPlan& plan, std::span<const TokenId> tokens,
                      const CpuWeights& weights, CpuKvCache& cache, CpuWorkspace& workspace) {
   prepare(plan, workspace);
+  int32_t num_positions = 0;
+  for (const Row& row : rows_) num_positions = std::max(num_positions, row.position + 1);
+  cache.key_bias().prepare(num_positions);
   // x = embedding of every token: [T][H]
   embed(tokens, weights, workspace);
   for (int32_t index = 0; index < config_.num_layers; ++index) {
@@ -110,6 +114,9 @@ void CpuForward::run_attention(int32_t index, const CpuLayerWeights& layer, CpuK
     const float* sines = workspace.sin.as<float>() + row * (head_dim / 2);
     kernels_.rope(q + row * q_size, head_dim, config_.num_heads, head_dim, cosines, sines);
     kernels_.rope(k + row * kv_size, head_dim, config_.num_kv_heads, head_dim, cosines, sines);
+    if (cache.key_bias().active()) {
+      cache.key_bias().subtract(index, cosines, sines, k + row * kv_size);
+    }
     cache.store(kernels_, index, where.block, where.position % kKvBlockTokens, k + row * kv_size,
                 v + row * kv_size);
   });

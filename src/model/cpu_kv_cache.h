@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "core/ids.h"
 #include "kernels/kernels.h"
+#include "model/cpu_key_bias.h"
 #include "model/model_config.h"
 #include "tensor/aligned_buffer.h"
 
@@ -33,6 +34,9 @@ class CpuKvCache {
   }
 
   KvType type() const { return type_; }
+  // What is taken off K before it is stored; inactive unless the cache holds bytes.
+  CpuKeyBias& key_bias() { return key_bias_; }
+  const CpuKeyBias& key_bias() const { return key_bias_; }
   // Block b of this head lies at head_base() + b * block_stride().
   const uint8_t* head_base(int32_t layer, int32_t kv_head) const {
     return memory_.as<uint8_t>() + layer * layer_bytes_ + kv_head * head_bytes_;
@@ -51,6 +55,7 @@ class CpuKvCache {
 
  private:
   AlignedBuffer memory_;  // [layers][blocks][kv heads][head_bytes_]
+  CpuKeyBias key_bias_;
   KvType type_ = KvType::kBF16;
   int32_t num_kv_heads_ = 0;
   int32_t head_dim_ = 0;

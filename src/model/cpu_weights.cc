@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "model/files/tensor_layout.h"
-#include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
 
 namespace sparrow {
@@ -36,10 +35,6 @@ class WeightLoader {
   Status load_matrix(const std::string& name, PackedMatrix& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
     const TensorType type = packed_type(tensor, format_);
-    if (is_int_group(type)) {
-      return unimplemented(fmt::format("{}: {} matrices cannot be computed with yet", name,
-                                       tensor_type_info(type).name));
-    }
     ASSIGN_OR_RETURN(out,
                      PackedMatrix::allocate(weight_format_for(type), tensor.rows, tensor.cols));
     std::vector<Status> failures(scratch_.size());

@@ -51,6 +51,7 @@ std::vector<std::pair<AlignedBuffer*, int64_t>> CpuWorkspace::layout(const Model
       {&cos, rows * config.head_dim / 2 * kFloat},
       {&sin, rows * config.head_dim / 2 * kFloat},
       {&tile_partials, sizes.num_threads * 2 * kAttentionTileRows * config.group_size() * partial},
+      {&score_bias, sizes.num_threads * config.group_size() * kAttentionChunk * kFloat},
       {&split_partials, sizes.max_split_chunks * config.num_heads * partial},
       {&logits, sizes.max_logit_rows * config.vocab_size * kFloat},
   };

@@ -51,6 +51,7 @@ class CpuWorkspace {
   AlignedBuffer up;              // [T][I]
   AlignedBuffer cos, sin;        // [T][D / 2]
   AlignedBuffer tile_partials;   // [threads][2][tile rows][group][partial]: running, next
+  AlignedBuffer score_bias;      // [threads][group][attention chunk]
   AlignedBuffer split_partials;  // [split chunks][Nq][partial]
   ProductInputs logit_inputs;    // [R][H]
   AlignedBuffer logits;          // [R][V]

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "model/files/tensor_layout.h"
 #include "quant/convert_row.h"
+#include "quant/random_blocks.h"
 
 namespace sparrow {
 namespace {
@@ -42,6 +43,16 @@ std::vector<float> values_of(std::string_view name, int64_t rows, int64_t cols, 
   return values;
 }
 
+// Random bits as blocks of these types, with scales of deviation 1, have values of about this
+// deviation; a uniform value between -1 and 1 has 1 / sqrt(3).
+float block_scale(TensorType type) {
+  const float deviation = type == TensorType::kIQ4_NL ? 70.0f
+                          : type == TensorType::kQ2_K ? 18.7f
+                          : type == TensorType::kQ3_K ? 43.5f
+                                                      : 1.0f;
+  return 0.577f / deviation;
+}
+
 }  // namespace
 
 GeneratedWeights::GeneratedWeights(const ModelConfig& config, uint64_t seed, TensorType matrix_type)
@@ -58,9 +69,14 @@ void GeneratedWeights::add(const std::string& name, int64_t rows, int64_t cols, 
   Owned& owned = tensors_[name];
   const size_t row_bytes = tensor_row_bytes(type, cols);
   owned.bytes.resize(row_bytes * static_cast<size_t>(rows));
-  for (int64_t row = 0; row < rows; ++row) {
+  for (int64_t row = 0; can_quantize(type) && row < rows; ++row) {
     quantize_row(type, values.data() + row * cols, cols,
                  owned.bytes.data() + static_cast<size_t>(row) * row_bytes);
+  }
+  if (!can_quantize(type)) {
+    const auto seed = static_cast<uint32_t>(random_bits(seed_, stream_of(name), 0));
+    owned.bytes =
+        random_block_rows(type, rows, cols, seed, scale_of(name, cols) * block_scale(type));
   }
   if (is_vector && matrix_type_ == TensorType::kBF16) {
     std::vector<std::byte> rounded(tensor_row_bytes(TensorType::kBF16, cols));

@@ -17,7 +17,8 @@ namespace sparrow {
 class GeneratedWeights : public TensorSource {
  public:
   // Matrices (embedding and head included) get matrix_type where their rows are whole blocks, else
-  // F32. Norms and biases are F32; with BF16 matrices they hold values rounded to BF16.
+  // F32; types without a quantizer get random blocks of like size. Norms and biases are F32; with
+  // BF16 matrices they hold values rounded to BF16.
   GeneratedWeights(const ModelConfig& config, uint64_t seed,
                    TensorType matrix_type = TensorType::kF32);
 

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/exp_constants.h"
+#include "kernels/int8_row.h"
 #include "kernels/kernels.h"
 #include "kernels/strip_layout.h"
 #include "tensor/half.h"

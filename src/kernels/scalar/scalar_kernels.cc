@@ -30,6 +30,7 @@ const Kernels& scalar_kernels() {
       .exp_sum = scalar::exp_sum,
       .kv_store = scalar::kv_store,
       .attention_chunk = scalar::attention_chunk,
+      .sum_waves = scalar::sum_waves,
       .attention_merge = scalar::attention_merge,
       .attention_finish = scalar::attention_finish,
       .read_bytes = scalar::read_bytes,

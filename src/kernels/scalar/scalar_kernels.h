@@ -15,6 +15,7 @@ void add(float* sum, const float* x, int64_t size);
 float exp_sum(float* x, int64_t size, float maximum);
 void kv_store(const KvStoreArgs& args);
 void attention_chunk(const AttentionArgs& args);
+void sum_waves(const WavesArgs& args, float* out);
 void attention_merge(float* running, const float* next, int32_t head_dim);
 void attention_finish(const float* running, int32_t head_dim, float* out);
 uint64_t read_bytes(const void* data, size_t size);

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "kernels/packed_matrix.h"
 #include "model/files/hf_config.h"
 #include "model/files/hf_quantization.h"
 #include "model/files/mapped_tensor_source.h"
@@ -19,6 +20,7 @@
 #include "model/files/safetensors_header.h"
 #include "model/files/tensor_layout.h"
 #include "model/model_files.h"
+#include "quant/convert_row.h"
 
 namespace sparrow {
 namespace {
@@ -47,6 +49,19 @@ class MemoryFile {
   const int file_;
 };
 
+// A row of what was read, packed for the kernels: its values are those of the file.
+void check_packed_row(const SourceTensor& tensor) {
+  const std::span<const std::byte> row = tensor.bytes.first(tensor.row_bytes());
+  if (first_non_finite(tensor.type, row) >= 0) return;
+  const WeightFormat format = weight_format_for(tensor.type);
+  Result<PackedMatrix> matrix = PackedMatrix::allocate(format, 1, tensor.cols);
+  CHECK(matrix.ok() && matrix->pack_rows(0, 1, tensor.type, row).ok());
+  std::vector<float> expected(static_cast<size_t>(tensor.cols)), found(expected.size());
+  dequantize_row(tensor.type, row.data(), tensor.cols, expected.data());
+  matrix->unpack_row(0, found.data());
+  for (size_t i = 0; i < found.size(); ++i) CHECK(found[i] == expected[i]);
+}
+
 void fuzz_gguf(std::string_view bytes) {
   const MemoryFile file(bytes);
   const Result<ModelFiles> model = open_model(file.path());
@@ -55,6 +70,7 @@ void fuzz_gguf(std::string_view bytes) {
     const Result<SourceTensor> tensor = model->weights->tensor(expected.name);
     CHECK(tensor.ok());
     (void)validate_tensor(expected.name, *tensor);  // reads every byte
+    check_packed_row(*tensor);
   }
 }
 
@@ -112,6 +128,7 @@ void fuzz_quantized(std::string_view input) {
     CHECK(tensor->bytes.size() ==
           tensor_row_bytes(tensor->type, expected.cols) * static_cast<size_t>(expected.rows));
     (void)validate_tensor(expected.name, *tensor);  // reads every byte
+    check_packed_row(*tensor);
     (*source)->release(*tensor);
   }
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 
 #include "model/files/printable.h"
 #include "model/files/tensor_layout.h"
@@ -80,8 +81,7 @@ Result<std::unique_ptr<MappedTensorSource>> MappedTensorSource::create(
   for (const FileTensor& tensor : tensors) by_name.emplace(tensor.name, &tensor);
 
   std::unique_ptr<MappedTensorSource> source(new MappedTensorSource());
-  TensorType largest_type = TensorType::kF32;
-  uint64_t largest_bytes = 0;
+  std::map<TensorType, int64_t> values_by_type;  // of matrices
   for (const LayoutTensor& expected : qwen2_tensor_layout(config)) {
     const auto found = by_name.find(expected.name);
     if (found == by_name.end()) {
@@ -91,10 +91,7 @@ Result<std::unique_ptr<MappedTensorSource>> MappedTensorSource::create(
     }
     const FileTensor& tensor = *found->second;
     ASSIGN_OR_RETURN(const SourceTensor view, checked_view(tensor, expected, files, path));
-    if (!expected.is_vector && view.bytes.size() > largest_bytes) {
-      largest_bytes = view.bytes.size();
-      largest_type = view.type;
-    }
+    if (!expected.is_vector) values_by_type[view.type] += expected.rows * expected.cols;
     source->tensors_.emplace(expected.name, view);
   }
   for (const FileTensor& tensor : tensors) {
@@ -106,7 +103,11 @@ Result<std::unique_ptr<MappedTensorSource>> MappedTensorSource::create(
   }
   source->config_ = config;
   source->files_ = std::move(files);
-  source->format_name_ = fmt::format("{} {}", format, upper(tensor_type_info(largest_type).name));
+  // Files of quantized types are mixes: named is the type that most values have.
+  const auto most =
+      std::max_element(values_by_type.begin(), values_by_type.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  source->format_name_ = fmt::format("{} {}", format, upper(tensor_type_info(most->first).name));
   return source;
 }
 

@@ -96,6 +96,10 @@ Result<ModelDescription> describe(const SynthOptions& options) {
   config.bos_token_id = tokenizer.bos_token_id;
   config.eos_token_ids.clear();
   if (tokenizer.eos_token_id >= 0) config.eos_token_ids = {tokenizer.eos_token_id};
+  if (!can_quantize(options.type)) {
+    return invalid_argument(
+        fmt::format("type: no quantizer for {}", tensor_type_info(options.type).name));
+  }
   const int32_t block = tensor_type_info(options.type).block_elements;
   for (const int32_t cols : {config.hidden_size, config.q_size(), config.intermediate_size}) {
     if (cols % block != 0) {

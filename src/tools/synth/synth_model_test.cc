@@ -54,8 +54,9 @@ TEST(SynthModel, Tiny_OpensWithTokenizerAndTemplate) {
 }
 
 TEST(SynthModel, EveryGgufType_EveryMatrixIsInThatType) {
-  for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16,
-                                TensorType::kQ8_0, TensorType::kQ4_0}) {
+  for (const TensorType type :
+       {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ5_1,
+        TensorType::kQ5_0, TensorType::kQ4_1, TensorType::kQ4_0}) {
     const TemporaryDirectory temporary;
     const Status status = synth_model(options_for(temporary.path("m.gguf"), type), nullptr);
     ASSERT_TRUE(status.ok()) << status.message();
