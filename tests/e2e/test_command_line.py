@@ -1,7 +1,9 @@
 """The commands, as typed: run, tokenize, synth, bench, serve with another server's flags, stopping."""
 import json
 import re
+import shutil
 import signal
+import struct
 import threading
 import time
 
@@ -82,6 +84,63 @@ def test_awq_on_plain_weights_is_refused_with_the_reason(model):
     done = run_cli("serve", "--model", model, "--port", "0", "--quantization", "awq", timeout=60)
     assert done.returncode != 0
     assert "quantization_config" in done.stderr and "sparrow quantize" in done.stderr
+
+
+def make_awq(source, target):
+    """Rewrites a float32 directory as AWQ (gemm, groups of 32), from the format's description alone."""
+    raw = (source / "model.safetensors").read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header, data, out = json.loads(raw[8:8 + size]), raw[8 + size:], {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        if not name.endswith("proj.weight"):
+            out[name] = (entry["dtype"], entry["shape"], data[begin:end])
+            continue
+        rows, cols = entry["shape"]
+        values = struct.unpack(f"<{rows * cols}f", data[begin:end])
+        words, zeros, scales = [0] * (cols * rows // 8), [0] * (cols // 32 * rows // 8), [0.0] * (cols // 32 * rows)
+        for row in range(rows):
+            shift = 4 * (0, 4, 1, 5, 2, 6, 3, 7)[row % 8]
+            for group in range(cols // 32):
+                part = values[row * cols + group * 32:][:32]
+                low, high = min(part), max(part)
+                scale = struct.unpack("<e", struct.pack("<e", (high - low) / 15 or 1.0))[0]
+                zero = min(15, max(0, round(-low / scale)))
+                scales[group * rows + row] = scale
+                zeros[group * (rows // 8) + row // 8] |= zero << shift
+                for k, value in enumerate(part):
+                    words[(group * 32 + k) * (rows // 8) + row // 8] |= min(15, max(0, round(value / scale) + zero)) << shift
+        module = name.removesuffix(".weight")
+        out[module + ".qweight"] = ("I32", [cols, rows // 8], struct.pack(f"<{len(words)}I", *words))
+        out[module + ".qzeros"] = ("I32", [cols // 32, rows // 8], struct.pack(f"<{len(zeros)}I", *zeros))
+        out[module + ".scales"] = ("F16", [cols // 32, rows], struct.pack(f"<{len(scales)}e", *scales))
+    header, offset = {}, 0
+    for name, (dtype, shape, content) in out.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(content)]}
+        offset += len(content)
+    text = json.dumps(header).encode()
+    shutil.copytree(source, target)
+    (target / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"".join(c for _, _, c in out.values()))
+    config = json.loads((target / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"}
+    (target / "config.json").write_text(json.dumps(config))
+
+
+def test_awq_checkpoint_runs_and_the_flag_must_agree(tmp_path):
+    done = run_cli("synth", "--config", "tiny", "--type", "f32", "--seed", 1, "--out", tmp_path / "plain")
+    assert done.returncode == 0, done.stderr
+    make_awq(tmp_path / "plain", tmp_path / "awq")
+    arguments = ("run", "--model", tmp_path / "awq", "--max-tokens", 8, "--temperature", 0)
+    answer = run_cli(*arguments, "Hi")
+    assert answer.returncode == 0 and answer.stdout, answer.stderr
+    for same in ("awq", "awq_marlin"):
+        named = run_cli(*arguments, "--quantization", same, "Hi")
+        assert named.returncode == 0 and named.stdout == answer.stdout, named.stderr
+    refused = run_cli(*arguments, "--quantization", "gptq", "Hi")
+    assert refused.returncode != 0
+    assert "gptq" in refused.stderr and "safetensors AWQ int4 g32" in refused.stderr
 
 
 def test_log_file_holds_the_start_lines(model, tmp_path):

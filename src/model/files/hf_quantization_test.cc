@@ -47,7 +47,8 @@ TEST(HfQuantization, WhatExportersWrite_IsRead) {
             "GPTQ int4 per channel");
   EXPECT_EQ(text_of(compressed(
                 R"("num_bits": 4, "type": "int", "symmetric": false, "strategy": "group",
-                   "group_size": 32, "block_structure": null, "dynamic": false, "actorder": "weight",
+                   "group_size": 32, "block_structure": null, "dynamic": false,
+                   "actorder": "weight",
                    "observer": "minmax", "observer_kwargs": {})",
                 R"(, "ignore": ["lm_head"], "kv_cache_scheme": null, "sparsity_config": {},
                    "transform_config": {}, "global_compression_ratio": 1.5, "version": "0.9.4",

@@ -70,7 +70,7 @@ Integers random_integers(const CheckpointOptions& options, int64_t rows, int64_t
   for (int64_t i = 0; i < rows * out.groups; ++i) {
     out.zero.push_back(is_8_bit(options.kind) ? 0 : has_zeros(options.kind) ? next(16) : 8);
     out.scale.push_back(
-        rounded(static_cast<float>(next(1000) + 1) * 0.000137f, options.scale_dtype));
+        rounded(static_cast<float>(next(1000) + 1) * 0.0000137f, options.scale_dtype));
   }
   for (int64_t k = 0; k < cols; ++k) out.group_of.push_back(static_cast<int>(k / group));
   for (int64_t k = 0; options.act_order && k < cols; ++k) {
