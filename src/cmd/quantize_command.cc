@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 
@@ -227,9 +228,12 @@ Result<QuantMix> choose_mix(const OptionValues& values, const ModelFiles& source
   }
   const bool gguf = out_path.empty() || out_path.ends_with(".gguf");
   const int64_t limit = values.given("fit") ? values.integer("fit") : available_memory_bytes();
-  ASSIGN_OR_RETURN(const FitTable table,
-                   fit_table(*source.weights, static_cast<int32_t>(values.integer("max-model-len")),
-                             limit, gguf));
+  auto max_context = static_cast<int32_t>(values.integer("max-model-len"));
+  // The default is no wish.
+  if (!values.given("max-model-len")) {
+    max_context = std::min(max_context, source.config.max_position);
+  }
+  ASSIGN_OR_RETURN(const FitTable table, fit_table(*source.weights, max_context, limit, gguf));
   show_text(values, fit_text(table));
   fit = fit_json(table);
   if (!values.given("fit")) return wanted;
@@ -269,11 +273,15 @@ Status quantize(const OptionValues& values) {
   show_text(values, values.flag("verbose") ? table + summary : summary);
   std::string evaluation_text, evaluation_json_text;
   if (!text.tokens.empty()) {
-    ASSIGN_OR_RETURN(const ModelComparison comparison,
-                     evaluate(values, location.path, out_path, text));
+    const Result<ModelComparison> comparison = evaluate(values, location.path, out_path, text);
+    if (!comparison.ok()) {
+      return Status(comparison.status().code(),
+                    fmt::format("{} is written, but its evaluation failed: {}", out_path,
+                                comparison.message()));
+    }
     evaluation_text = fmt::format("\n{}: {} of {} tokens\n{}", values.text("evaluate"),
-                                  text.tokens.size(), text.total, comparison_text(comparison));
-    evaluation_json_text = comparison_json(comparison);
+                                  text.tokens.size(), text.total, comparison_text(*comparison));
+    evaluation_json_text = comparison_json(*comparison);
     show_text(values, evaluation_text);
   }
   const std::string json = report_json(report, fit, evaluation_json_text);

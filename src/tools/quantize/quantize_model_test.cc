@@ -152,6 +152,10 @@ TEST_F(QuantizeModelTest, CompressedTensors_HoldQuantizedRowsOfTheSource) {
       ASSERT_TRUE(report.ok()) << report.message();
       expect_faithful(from, to, mix, *report);
       EXPECT_FALSE(quantize(from, to + ".gguf", mix).ok());
+      // And on: grouped integers are a source like any other.
+      const Result<QuantizeReport> on = quantize(to, to + "-q8_0.gguf", QuantMix::kQ8_0);
+      ASSERT_TRUE(on.ok()) << on.message();
+      expect_faithful(to, to + "-q8_0.gguf", QuantMix::kQ8_0, *on);
       // Rows of 96 and 160 are no whole groups of 128.
       EXPECT_EQ(report->warnings.size(), config == kNarrow && mix == QuantMix::kW4 ? 1u : 0u);
     }
