@@ -52,36 +52,24 @@ std::string range_text(const OptionSpec& spec) {
 }  // namespace
 
 Result<int64_t> parse_size(std::string_view text) {
+  // "6GiB" and "6G" are binary, "6GB" and "6g" decimal.
+  constexpr std::pair<std::string_view, double> kSuffixes[] = {
+      {"KiB", 1024.0},    {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"kB", 1e3},
+      {"KB", 1e3},        {"MB", 1e6},        {"GB", 1e9},           {"k", 1e3},
+      {"K", 1024.0},      {"m", 1e6},         {"M", 1048576.0},      {"g", 1e9},
+      {"G", 1073741824.0}};
   double factor = 1;
   std::string_view digits = text;
-  if (!digits.empty()) {
-    switch (digits.back()) {
-      case 'k':
-        factor = 1e3;
-        break;
-      case 'K':
-        factor = 1024.0;
-        break;
-      case 'm':
-        factor = 1e6;
-        break;
-      case 'M':
-        factor = 1048576.0;
-        break;
-      case 'g':
-        factor = 1e9;
-        break;
-      case 'G':
-        factor = 1073741824.0;
-        break;
-      default:
-        break;
-    }
-    if (factor != 1) digits.remove_suffix(1);
+  for (const auto& [suffix, value] : kSuffixes) {
+    if (!digits.ends_with(suffix)) continue;
+    factor = value;
+    digits.remove_suffix(suffix.size());
+    break;
   }
   double value = 0;
   if (!parse_decimal(digits, value) || std::fabs(value * factor) > 9e15) {
-    return invalid_argument(fmt::format("'{}' is not a size (examples: 4096, 8K, 25.6k)", text));
+    return invalid_argument(
+        fmt::format("'{}' is not a size (examples: 4096, 8K, 25.6k, 6GiB)", text));
   }
   return static_cast<int64_t>(std::llround(value * factor));
 }

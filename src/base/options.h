@@ -84,7 +84,8 @@ std::string options_help(const CommandSpec& command);      // for a terminal
 std::string options_markdown(const CommandSpec& command);  // a section of docs/options.md
 // "max-model-len" -> "SPARROW_MAX_MODEL_LEN"
 std::string option_env_name(std::string_view name);
-// "8K" -> 8192, "25.6k" -> 25600; nothing else than digits, one point and one suffix.
+// "8K" -> 8192, "25.6k" -> 25600, "6GiB", "6GB"; nothing else than digits, one point and one
+// suffix.
 Result<int64_t> parse_size(std::string_view text);
 
 }  // namespace sparrow

@@ -117,6 +117,10 @@ TEST(ParseSize, Suffixes_FollowVllm) {
   EXPECT_EQ(*parse_size("1k"), 1000);
   EXPECT_EQ(*parse_size("1K"), 1024);
   EXPECT_EQ(*parse_size("1.5G"), 1610612736);
+  EXPECT_EQ(*parse_size("1.5GiB"), 1610612736);
+  EXPECT_EQ(*parse_size("6GB"), 6000000000);
+  EXPECT_EQ(*parse_size("3MiB"), 3145728);
+  EXPECT_EQ(*parse_size("2kB"), 2000);
   for (const char* bad : {"", "k", "1kk", "1 k", "inf", "0x10", "1e400", "99999999G"}) {
     EXPECT_FALSE(parse_size(bad).ok()) << bad;
   }

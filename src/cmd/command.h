@@ -24,6 +24,8 @@ const CommandSpec& pull_spec();
 int run_pull(const OptionValues& values);
 const CommandSpec& synth_spec();
 int run_synth(const OptionValues& values);
+const CommandSpec& quantize_spec();
+int run_quantize(const OptionValues& values);
 const CommandSpec& bench_spec();
 int run_bench(const OptionValues& values);
 

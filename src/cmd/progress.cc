@@ -10,24 +10,26 @@ namespace sparrow {
 namespace {
 
 constexpr int kBarWidth = 30;
-constexpr Duration kRateWindow = std::chrono::seconds(10);
-constexpr Duration kRateStep = std::chrono::milliseconds(500);
-constexpr double kShortestRate = 0.5;  // seconds; below, a speed is noise
+// Before this much time or work an estimate would only jump about.
+constexpr double kEstimateAfterSeconds = 2;
+constexpr double kEstimateAfterShare = 0.005;
 
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<int64_t>(std::min(seconds, 1e9) + 0.5);
-  if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{} min {} s", whole / 60, whole % 60);
-  return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
+// ", 1:05 left", or nothing.
+std::string left_text(double elapsed, double share) {
+  if (elapsed < kEstimateAfterSeconds || share < kEstimateAfterShare || share >= 1) return {};
+  const auto seconds = static_cast<int64_t>(elapsed / share * (1 - share) + 0.5);
+  if (seconds < 3600) return fmt::format(", {}:{:02} left", seconds / 60, seconds % 60);
+  return fmt::format(", {} h {:02} min left", seconds / 3600, seconds / 60 % 60);
 }
 
 }  // namespace
 
-Progress::Progress(std::string what)
-    : what_(std::move(what)), is_terminal_(::isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(std::string what, bool estimates)
+    : what_(std::move(what)), estimates_(estimates), is_terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 void Progress::show(double share, const std::string& text) {
   const TimePoint now = clock_.now();
+  if (begin_ == TimePoint{}) begin_ = now;
   const Duration interval =
       is_terminal_ ? Duration(std::chrono::milliseconds(100)) : Duration(std::chrono::seconds(5));
   if (last_ != TimePoint{} && now - last_ < interval) return;
@@ -43,6 +45,7 @@ void Progress::show(double share, const std::string& text) {
                         std::string(static_cast<size_t>(kBarWidth - filled), '.'), share * 100);
   }
   line += "  " + text;
+  if (estimates_) line += left_text(to_seconds(now - begin_), share);
   std::fputs(is_terminal_ ? fmt::format("\r{}\x1b[K", line).c_str() : (line + "\n").c_str(),
              stderr);
   std::fflush(stderr);
@@ -51,37 +54,6 @@ void Progress::show(double share, const std::string& text) {
 
 void Progress::clear() {
   if (is_terminal_ && drawn_) std::fputs("\r\x1b[K", stderr);
-}
-
-void TransferRate::add(TimePoint now, int64_t bytes) {
-  // The newest sample moves along until it is a step away from the one before.
-  const size_t count = samples_.size();
-  if (count >= 2 && now - samples_[count - 2].time < kRateStep) {
-    samples_.back() = {now, bytes};
-  } else {
-    samples_.push_back({now, bytes});
-  }
-  while (samples_.size() > 2 && now - samples_.front().time > kRateWindow) samples_.pop_front();
-}
-
-double TransferRate::bytes_per_s() const {
-  if (samples_.size() < 2) return 0;
-  const double seconds = to_seconds(samples_.back().time - samples_.front().time);
-  if (seconds < kShortestRate) return 0;
-  return static_cast<double>(samples_.back().bytes - samples_.front().bytes) / seconds;
-}
-
-std::string transfer_text(int64_t done, int64_t total, double bytes_per_s) {
-  const bool large = total >= 1'000'000'000;
-  const double unit = large ? 1e9 : 1e6;
-  std::string text =
-      fmt::format("{:.{}f} of {:.{}f} {}", static_cast<double>(done) / unit, large ? 2 : 1,
-                  static_cast<double>(total) / unit, large ? 2 : 1, large ? "GB" : "MB");
-  if (bytes_per_s > 0) {
-    text += fmt::format(", {:.1f} MB/s, {} left", bytes_per_s * 1e-6,
-                        duration_text(static_cast<double>(total - done) / bytes_per_s));
-  }
-  return text;
 }
 
 }  // namespace sparrow

@@ -1,9 +1,7 @@
 #pragma once
-// Progress of long work on stderr: a bar on a terminal, one line every few seconds otherwise; and
-// the speed of a transfer. One thread. Bytes, seconds.
+// Progress of long work on stderr: a bar on a terminal, one line every few seconds otherwise, with
+// the time that is left as far as the work so far tells.
 
-#include <cstdint>
-#include <deque>
 #include <string>
 
 #include "base/clock.h"
@@ -12,7 +10,8 @@ namespace sparrow {
 
 class Progress {
  public:
-  explicit Progress(std::string what);
+  // `estimates`: adds the time that is left, taken from the time since the first show().
+  explicit Progress(std::string what, bool estimates = true);
   // `share` in [0, 1]; a negative share prints the text alone.
   void show(double share, const std::string& text);
   // Removes the bar.
@@ -20,29 +19,12 @@ class Progress {
 
  private:
   const std::string what_;
+  const bool estimates_;
   const bool is_terminal_;
   RealClock clock_;
+  TimePoint begin_{};
   TimePoint last_{};
   bool drawn_ = false;
 };
-
-// Speed over the last seconds: a stall shows soon, one late packet does not.
-class TransferRate {
- public:
-  // `bytes` is the sum so far.
-  void add(TimePoint now, int64_t bytes);
-  // 0 while too little is known.
-  double bytes_per_s() const;
-
- private:
-  struct Sample {
-    TimePoint time;
-    int64_t bytes;
-  };
-  std::deque<Sample> samples_;  // oldest first, at most a few dozen
-};
-
-// "1.20 of 3.55 GB, 25.1 MB/s, 1 min 34 s left"; speed and rest are left out while unknown.
-std::string transfer_text(int64_t done, int64_t total, double bytes_per_s);
 
 }  // namespace sparrow

@@ -12,6 +12,7 @@
 #include "cmd/command.h"
 #include "cmd/model_session.h"
 #include "cmd/progress.h"
+#include "cmd/transfer_rate.h"
 #include "model/model_locator.h"
 #include "tools/pull/pull.h"
 
@@ -82,7 +83,7 @@ void install_signals() {
 // What the work says on the way, on stderr.
 class Face {
  public:
-  explicit Face(bool quiet) : quiet_(quiet), progress_("pull") {}
+  explicit Face(bool quiet) : quiet_(quiet), progress_("pull", false) {}
 
   PullEvents events() {
     PullEvents events;

@@ -47,8 +47,8 @@ class CpuExecutor final : public Executor {
   int64_t weights_bytes_per_token() const;
   int64_t kv_bytes_per_token() const;
 
-  // For tests: sees the logits of every sampled row before the sampler does (token_index: the
-  // row in plan.token_ids).
+  // For tests and for tools that compare models, never for serving: sees the logits of every
+  // sampled row before the sampler does (token_index: the row in plan.token_ids).
   using LogitsProbe = std::function<void(int32_t token_index, std::span<const float> logits)>;
   void set_logits_probe(LogitsProbe probe);
 

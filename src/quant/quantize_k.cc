@@ -20,14 +20,34 @@ constexpr float kTiny = 1e-15f;
 constexpr float kHuge = 1e11f;
 
 // Half to even; NaN becomes `low`. Adding 1.5 * 2^23 leaves no bits for a fraction.
+constexpr float kNoFraction = 12582912.0f;
 int nearest_clamped(float value, int low, int high) {
-  constexpr float kNoFraction = 12582912.0f;
   if (!(value > static_cast<float>(low))) return low;
   if (value >= static_cast<float>(high)) return high;
   return static_cast<int>((value + kNoFraction) - kNoFraction);
 }
 
-// A group as scale * level - depth, depth >= 0.
+// Four groups are searched at once, a lane each: every lane does what one group alone would, in the
+// same order. (A vector of the compiler's, not of an instruction set.)
+constexpr int kLanes = 4;
+using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+
+Lanes all(float value) { return Lanes{value, value, value, value}; }
+Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }   // b where a is NaN
+Lanes smaller(Lanes a, Lanes b) { return a < b ? a : b; }  // b where a is NaN
+Lanes magnitude(Lanes a) { return larger(a, -a); }
+Lanes nearest_clamped(Lanes value, Lanes low, Lanes high) {
+  return (smaller(larger(value, low), high) + all(kNoFraction)) - all(kNoFraction);
+}
+
+// Lane j of out[i] is value i of group j.
+void gather_groups(const float* x, int group, Lanes* out) {
+  for (int i = 0; i < group; ++i) {
+    out[i] = Lanes{x[i], x[group + i], x[2 * group + i], x[3 * group + i]};
+  }
+}
+
+// Groups as scale * level - depth, depth >= 0.
 struct GroupFit {
   float scale = 0;
   float depth = 0;
@@ -42,94 +62,101 @@ struct ScaleSearch {
 constexpr ScaleSearch kSearchQ4 = {15, -1.0f, 21};
 constexpr ScaleSearch kSearchQ5 = {31, -0.5f, 16};
 
+// The search over kLanes groups of 32 that lie one after the other.
 class GroupSearch {
  public:
-  GroupSearch(const float* x, const ScaleSearch& search) : x_(x), search_(search) {
-    float sum_squares = 0;
-    for (int i = 0; i < kGroup; ++i) sum_squares += x[i] * x[i];
-    const float rms = std::sqrt(sum_squares / kGroup);
-    smallest_ = largest_ = x[0];
+  GroupSearch(const float* x, const ScaleSearch& search) : search_(search) {
+    gather_groups(x, kGroup, x_);
+    Lanes sum_squares = all(0);
+    for (int i = 0; i < kGroup; ++i) sum_squares += x_[i] * x_[i];
+    Lanes rms;
+    for (int lane = 0; lane < kLanes; ++lane) rms[lane] = std::sqrt(sum_squares[lane] / kGroup);
+    smallest_ = largest_ = x_[0];
     for (int i = 0; i < kGroup; ++i) {
-      weights_[i] = rms + std::fabs(x[i]);
+      weights_[i] = rms + magnitude(x_[i]);
       sum_w_ += weights_[i];
-      sum_wx_ += weights_[i] * x[i];
-      smallest_ = std::min(smallest_, x[i]);
-      largest_ = std::max(largest_, x[i]);
+      sum_wx_ += weights_[i] * x_[i];
+      smallest_ = smaller(x_[i], smallest_);
+      largest_ = larger(x_[i], largest_);
     }
-    smallest_ = std::min(smallest_, 0.0f);
+    smallest_ = smaller(smallest_, all(0));
   }
 
-  // `levels` are those of the best trial.
-  GroupFit run(uint8_t* levels) {
-    if (largest_ == smallest_) {
-      std::memset(levels, 0, kGroup);
-      return {0, -smallest_};
-    }
-    const float range = largest_ - smallest_;
-    const float plain_inverse = static_cast<float>(search_.max_level) / range;
-    float scale = 1 / plain_inverse, low = smallest_;
-    choose_levels(plain_inverse, levels);
-    float least = error_of(scale, low, levels);
+  // `levels` are those of the best trial: kGroup of every group, one group after the other.
+  void run(GroupFit* fits, uint8_t* levels) const {
+    const Lanes max_level = all(static_cast<float>(search_.max_level));
+    const Lanes range = largest_ - smallest_;
+    Lanes best_inverse = max_level / range;
+    Lanes scale = all(1) / best_inverse, low = smallest_;
+    Lanes tried[kGroup];
+    choose_levels(best_inverse, tried);
+    Lanes least = error_of(scale, low, tried);
     for (int trial = 0; trial < search_.num_trials; ++trial) {
-      const float levels_wanted =
-          search_.first + 0.1f * static_cast<float>(trial) + static_cast<float>(search_.max_level);
-      uint8_t tried[kGroup];
-      choose_levels(levels_wanted / range, tried);
-      float tried_scale, tried_low;
-      if (!solve(tried, tried_scale, tried_low)) continue;
-      const float error = error_of(tried_scale, tried_low, tried);
-      if (!(error < least)) continue;
-      least = error;
-      scale = tried_scale;
-      low = tried_low;
-      std::memcpy(levels, tried, kGroup);
+      const Lanes wanted = all(search_.first + 0.1f * static_cast<float>(trial) +
+                               static_cast<float>(search_.max_level));
+      const Lanes inverse = wanted / range;
+      choose_levels(inverse, tried);
+      Lanes tried_scale, tried_low;
+      const Lanes determinant = solve(tried, tried_scale, tried_low);
+      const Lanes error = error_of(tried_scale, tried_low, tried);
+      const auto better = (determinant > all(0)) & (error < least);  // false for NaN
+      least = better ? error : least;
+      scale = better ? tried_scale : scale;
+      low = better ? tried_low : low;
+      best_inverse = better ? inverse : best_inverse;
     }
-    return {scale, -low};
+    choose_levels(best_inverse, tried);
+    for (int lane = 0; lane < kLanes; ++lane) {
+      // A group of equal values that are not positive is its minimum.
+      const bool flat = largest_[lane] == smallest_[lane];
+      fits[lane] = {flat ? 0 : scale[lane], flat ? -smallest_[lane] : -low[lane]};
+      for (int i = 0; i < kGroup; ++i) {
+        levels[lane * kGroup + i] = flat ? uint8_t{0} : static_cast<uint8_t>(tried[i][lane]);
+      }
+    }
   }
 
  private:
-  void choose_levels(float inverse, uint8_t* levels) const {
+  void choose_levels(Lanes inverse, Lanes* levels) const {
+    const Lanes high = all(static_cast<float>(search_.max_level));
     for (int i = 0; i < kGroup; ++i) {
-      levels[i] = static_cast<uint8_t>(
-          nearest_clamped(inverse * (x_[i] - smallest_), 0, search_.max_level));
+      levels[i] = nearest_clamped(inverse * (x_[i] - smallest_), all(0), high);
     }
   }
 
-  // Weighted least squares of x by scale * level + low, low <= 0. False: levels all equal.
-  bool solve(const uint8_t* levels, float& scale, float& low) const {
-    float sum_l = 0, sum_ll = 0, sum_xl = 0;
+  // Weighted least squares of x by scale * level + low, low <= 0. Returns the determinant: without
+  // a positive one all levels are equal and there is no solution.
+  Lanes solve(const Lanes* levels, Lanes& scale, Lanes& low) const {
+    Lanes sum_l = all(0), sum_ll = all(0), sum_xl = all(0);
     for (int i = 0; i < kGroup; ++i) {
-      const auto level = static_cast<float>(levels[i]);
-      const float weighted = weights_[i] * level;
+      const Lanes weighted = weights_[i] * levels[i];
       sum_l += weighted;
-      sum_ll += weighted * level;
+      sum_ll += weighted * levels[i];
       sum_xl += weighted * x_[i];
     }
-    const float determinant = sum_w_ * sum_ll - sum_l * sum_l;
-    if (!(determinant > 0)) return false;
+    const Lanes determinant = sum_w_ * sum_ll - sum_l * sum_l;
     scale = (sum_w_ * sum_xl - sum_wx_ * sum_l) / determinant;
     low = (sum_ll * sum_wx_ - sum_l * sum_xl) / determinant;
-    if (low > 0) {
-      low = 0;
-      scale = sum_xl / sum_ll;
-    }
-    return true;
+    const auto above_zero = low > all(0);
+    scale = above_zero ? sum_xl / sum_ll : scale;
+    low = above_zero ? all(0) : low;
+    return determinant;
   }
 
-  float error_of(float scale, float low, const uint8_t* levels) const {
-    float error = 0;
+  Lanes error_of(Lanes scale, Lanes low, const Lanes* levels) const {
+    Lanes error = all(0);
     for (int i = 0; i < kGroup; ++i) {
-      const float difference = scale * static_cast<float>(levels[i]) + low - x_[i];
+      const Lanes difference = scale * levels[i] + low - x_[i];
       error += weights_[i] * (difference * difference);
     }
     return error;
   }
 
-  const float* const x_;
   const ScaleSearch& search_;
-  float weights_[kGroup];
-  float sum_w_ = 0, sum_wx_ = 0;
-  float smallest_ = 0, largest_ = 0;
+  Lanes x_[kGroup];
+  Lanes weights_[kGroup];
+  Lanes sum_w_ = all(0), sum_wx_ = all(0);
+  Lanes smallest_ = all(0), largest_ = all(0);
 };
 
 // Groups 0..3 lie in the low six bits of bytes 0..3 and 4..7; the others in nibbles of bytes 8..11
@@ -153,8 +180,10 @@ struct AffineBlock {
 void quantize_affine(const float* values, const ScaleSearch& search, AffineBlock& out) {
   GroupFit fits[kNumGroups];
   float largest_scale = 0, largest_depth = 0;
+  for (int g = 0; g < kNumGroups; g += kLanes) {
+    GroupSearch(values + g * kGroup, search).run(fits + g, out.levels + g * kGroup);
+  }
   for (int g = 0; g < kNumGroups; ++g) {
-    fits[g] = GroupSearch(values + g * kGroup, search).run(out.levels + g * kGroup);
     largest_scale = std::max(largest_scale, fits[g].scale);
     largest_depth = std::max(largest_depth, fits[g].depth);
   }
@@ -189,38 +218,45 @@ void pack_nibbles(const uint8_t* levels, uint8_t* out) {
   }
 }
 
-// One group of Q6_K by scale * level, levels -32..31, weights x^2. Returns the scale.
-float fit_group_q6(const float* x, int8_t* levels) {
-  float largest = 0, signed_largest = 0;
+// kLanes groups of Q6_K, one after the other, by scale * level, levels -32..31, weights x^2.
+void fit_groups_q6(const float* values, float* scales, int8_t* levels) {
+  Lanes x[kGroup6], tried[kGroup6];
+  gather_groups(values, kGroup6, x);
+  Lanes largest = all(0), signed_largest = all(0);
   for (int i = 0; i < kGroup6; ++i) {
-    if (std::fabs(x[i]) > largest) {
-      largest = std::fabs(x[i]);
-      signed_largest = x[i];
-    }
+    const auto above = magnitude(x[i]) > largest;
+    largest = above ? magnitude(x[i]) : largest;
+    signed_largest = above ? x[i] : signed_largest;
   }
-  std::memset(levels, 0, kGroup6);
-  if (largest < kTiny) return 0;
-  if (largest > kHuge) return std::numeric_limits<float>::infinity();
-  float scale = 0, best = -1;
+  Lanes scale = all(0), best = all(0), best_inverse = all(0);
   // The plain scale first, then its neighbours: a later one has to be better.
   for (int step = 0; step < 19; ++step) {
     const int trial = step == 0 ? 0 : step <= 9 ? step - 10 : step - 9;
-    const float inverse = -(32 + 0.1f * static_cast<float>(trial)) / signed_largest;
-    int8_t tried[kGroup6];
-    float sum_xl = 0, sum_ll = 0;
+    const Lanes inverse = all(-(32 + 0.1f * static_cast<float>(trial))) / signed_largest;
+    Lanes sum_xl = all(0), sum_ll = all(0);
     for (int i = 0; i < kGroup6; ++i) {
-      const int level = nearest_clamped(inverse * x[i], -32, 31);
-      tried[i] = static_cast<int8_t>(level);
-      const float weight = x[i] * x[i];
-      sum_xl += weight * x[i] * static_cast<float>(level);
-      sum_ll += weight * static_cast<float>(level) * static_cast<float>(level);
+      const Lanes level = nearest_clamped(inverse * x[i], all(-32), all(31));
+      const Lanes weight = x[i] * x[i];
+      sum_xl += weight * x[i] * level;
+      sum_ll += weight * level * level;
     }
-    if (step == 0 ? !(sum_ll > 0) : !(sum_ll > 0 && sum_xl * sum_xl > best * sum_ll)) continue;
-    scale = sum_xl / sum_ll;
-    best = scale * sum_xl;
-    std::memcpy(levels, tried, sizeof tried);
+    const auto solved = sum_ll > all(0);
+    const auto better = step == 0 ? solved : solved & (sum_xl * sum_xl > best * sum_ll);
+    const Lanes tried_scale = sum_xl / sum_ll;
+    scale = better ? tried_scale : scale;
+    best = better ? tried_scale * sum_xl : best;
+    best_inverse = better ? inverse : best_inverse;
   }
-  return scale;
+  for (int i = 0; i < kGroup6; ++i) {
+    tried[i] = nearest_clamped(best_inverse * x[i], all(-32), all(31));
+  }
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const bool tiny = largest[lane]<kTiny, huge = largest[lane]> kHuge;
+    scales[lane] = tiny ? 0 : huge ? std::numeric_limits<float>::infinity() : scale[lane];
+    for (int i = 0; i < kGroup6; ++i) {
+      levels[lane * kGroup6 + i] = tiny || huge ? int8_t{0} : static_cast<int8_t>(tried[i][lane]);
+    }
+  }
 }
 
 void pack_q6(const int8_t* levels, BlockQ6_K& block) {
@@ -266,8 +302,10 @@ void quantize_q6_k(const float* values, BlockQ6_K& block) {
   int8_t levels[kSuperBlock];
   float scales[kNumGroups6];
   float largest = 0, signed_largest = 0;
+  for (int g = 0; g < kNumGroups6; g += kLanes) {
+    fit_groups_q6(values + g * kGroup6, scales + g, levels + g * kGroup6);
+  }
   for (int g = 0; g < kNumGroups6; ++g) {
-    scales[g] = fit_group_q6(values + g * kGroup6, levels + g * kGroup6);
     if (std::fabs(scales[g]) > largest) {
       largest = std::fabs(scales[g]);
       signed_largest = scales[g];

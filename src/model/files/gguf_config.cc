@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 
 #include "model/files/config_limits.h"
 #include "model/files/printable.h"
@@ -122,6 +124,36 @@ Result<ModelConfig> read_gguf_config(const GgufHeader& header) {
                    token_key(header, "tokenizer.ggml.bos_token_id", config.vocab_size));
   RETURN_IF_ERROR(check_model_config(config, header.path()));
   return config;
+}
+
+Result<GenerationDefaults> read_gguf_generation(const GgufHeader& header,
+                                                const ModelConfig& config) {
+  GenerationDefaults defaults;
+  defaults.eos_token_ids = config.eos_token_ids;
+  const auto read = [&](const char* key, double low, double high, std::optional<double>& out) {
+    if (!header.contains(key)) return ok_status();
+    ASSIGN_OR_RETURN(const double value, header.get_float(key));
+    if (!(value >= low && value <= high)) {
+      return data_loss(
+          fmt::format("{}: {}: found {}, expected {} to {}", header.path(), key, value, low, high));
+    }
+    // The decimal a person wrote, not its nearest fp32.
+    out = std::strtod(fmt::format("{}", static_cast<float>(value)).c_str(), nullptr);
+    return ok_status();
+  };
+  RETURN_IF_ERROR(read("general.sampling.temp", 0, 100, defaults.temperature));
+  RETURN_IF_ERROR(read("general.sampling.top_p", 0, 1, defaults.top_p));
+  RETURN_IF_ERROR(read("general.sampling.min_p", 0, 1, defaults.min_p));
+  RETURN_IF_ERROR(read("general.sampling.penalty_repeat", 0.01, 100, defaults.repetition_penalty));
+  if (const GgufValue* top_k = header.find("general.sampling.top_k")) {
+    int32_t value = 0;
+    if (top_k->type != GgufType::kI32 || top_k->bytes.size() != sizeof value) {
+      return data_loss(fmt::format("{}: general.sampling.top_k: expected an i32", header.path()));
+    }
+    std::memcpy(&value, top_k->bytes.data(), sizeof value);
+    if (value >= -1) defaults.top_k = value;  // below: off, as it is without the key
+  }
+  return defaults;
 }
 
 Result<TokenizerSpec> read_gguf_tokenizer(const GgufHeader& header) {

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "model/files/gguf_header.h"
 #include "model/model_config.h"
+#include "model/model_files.h"
 #include "tokenizer/tokenizer.h"
 
 namespace sparrow {
@@ -24,6 +25,9 @@ enum class GgufTokenType : int32_t {
 };
 
 Result<ModelConfig> read_gguf_config(const GgufHeader& header);
+// general.sampling.*, as llama.cpp writes them, and the config's eos.
+Result<GenerationDefaults> read_gguf_generation(const GgufHeader& header,
+                                                const ModelConfig& config);
 // Call only when "tokenizer.ggml.model" is there.
 Result<TokenizerSpec> read_gguf_tokenizer(const GgufHeader& header);
 

@@ -18,7 +18,7 @@ Result<ModelFiles> open_gguf_file(const std::string& path) {
   model.path = path;
   ASSIGN_OR_RETURN(model.config, read_gguf_config(header));
   model.quantization = "gguf";
-  model.generation.eos_token_ids = model.config.eos_token_ids;
+  ASSIGN_OR_RETURN(model.generation, read_gguf_generation(header, model.config));
   if (header.contains("tokenizer.ggml.model")) {
     ASSIGN_OR_RETURN(model.tokenizer, read_gguf_tokenizer(header));
     model.has_tokenizer = true;

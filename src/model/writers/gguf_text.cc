@@ -71,6 +71,10 @@ class Metadata {
     begin(key, GgufType::kU32);
     append_raw(bytes_, static_cast<uint32_t>(value));
   }
+  void put_i32(std::string_view key, int32_t value) {
+    begin(key, GgufType::kI32);
+    append_raw(bytes_, value);
+  }
   void put_f32(std::string_view key, float value) {
     begin(key, GgufType::kF32);
     append_raw(bytes_, value);
@@ -135,6 +139,18 @@ void put_config(const ModelDescription& description, const std::vector<PlannedTe
   }
   metadata.put_f32("qwen2.attention.layer_norm_rms_epsilon", config.rms_norm_eps);
   metadata.put_f32("qwen2.rope.freq_base", config.rope_theta);
+}
+
+// What the model's makers recommend, under the keys of llama.cpp.
+void put_generation(const GenerationDefaults& defaults, Metadata& metadata) {
+  const auto put = [&](const char* key, const std::optional<double>& value) {
+    if (value.has_value()) metadata.put_f32(key, static_cast<float>(*value));
+  };
+  put("general.sampling.temp", defaults.temperature);
+  put("general.sampling.top_p", defaults.top_p);
+  put("general.sampling.min_p", defaults.min_p);
+  put("general.sampling.penalty_repeat", defaults.repetition_penalty);
+  if (defaults.top_k.has_value()) metadata.put_i32("general.sampling.top_k", *defaults.top_k);
 }
 
 // The types llama.cpp's converter gives: control for special tokens and those in the shapes
@@ -204,6 +220,7 @@ Result<std::string> gguf_header_text(const ModelDescription& description,
                                      const std::vector<PlannedTensor>& tensors) {
   Metadata metadata;
   put_config(description, tensors, metadata);
+  put_generation(description.generation, metadata);
   if (description.tokenizer.has_value()) {
     RETURN_IF_ERROR(check_ids(description));
     RETURN_IF_ERROR(put_tokenizer(description, metadata));

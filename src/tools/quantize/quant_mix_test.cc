@@ -14,15 +14,15 @@ ModelConfig r1() { return synth_config("r1-distill-qwen-1.5b").value(); }
 
 TensorType type_of(QuantMix mix, const ModelConfig& config, const std::string& name) {
   for (const LayoutTensor& tensor : qwen2_tensor_layout(config)) {
-    if (tensor.name == name) return mix_tensor_type(mix, config, tensor);
+    if (tensor.name == name) return mix_tensor_type(mix, config, tensor, fits_gguf(mix));
   }
   ADD_FAILURE() << name;
   return TensorType::kF32;
 }
 
 TEST(QuantMix, Names_GoThereAndBack) {
-  for (const QuantMix mix : all_quant_mixes()) {
-    EXPECT_EQ(quant_mix_from_name(quant_mix_name(mix)), mix);
+  for (const auto& mixes : {gguf_mixes(), directory_mixes()}) {
+    for (const QuantMix mix : mixes) EXPECT_EQ(quant_mix_from_name(quant_mix_name(mix)), mix);
   }
   EXPECT_EQ(quant_mix_from_name("Q4_K_M"), QuantMix::kQ4_K_M);
   EXPECT_EQ(quant_mix_from_name("q9"), std::nullopt);
@@ -37,7 +37,7 @@ TEST(QuantMix, R1Distill_HasTheSizesOfPublishedFiles) {
       {QuantMix::kQ5_K_M, 1'279'543'808}, {QuantMix::kQ4_K_M, 1'111'370'240},
       {QuantMix::kQ4_0, 1'060'276'736}};
   for (const auto& [mix, bytes] : expected) {
-    EXPECT_EQ(mix_file_bytes(mix, r1()), bytes) << quant_mix_name(mix);
+    EXPECT_EQ(mix_file_bytes(mix, r1(), true), bytes) << quant_mix_name(mix);
   }
 }
 
@@ -85,6 +85,35 @@ TEST(QuantMix, RowsThatAreNoWholeBlocks_FallBack) {
   for (const QuantMix mix : {QuantMix::kQ8_0, QuantMix::kQ4_0, QuantMix::kQ4_K_M}) {
     EXPECT_EQ(type_of(mix, config, "model.layers.3.mlp.down_proj.weight"), TensorType::kF16);
   }
+}
+
+// Layers 1,310,339,072 values of which 28 * 5,120 are norms and biases; embedding and head 2 *
+// 233,373,696 in 16 bit. A scale of 16 bit for 128 (32) values, or one for each of a layer's 23,552
+// rows; 16 bytes of shape for each of 196 matrices.
+TEST(QuantMix, CompressedTensors_SizesOfR1Distill) {
+  const int64_t plain = 2 * (2 * 233'373'696LL + 28 * 5'120 + 1'536);
+  const int64_t values = 1'310'339'072 - 28 * 5'120;
+  EXPECT_EQ(mix_file_bytes(QuantMix::kW4, r1(), false),
+            plain + values / 2 + values / 128 * 2 + 196 * 16);
+  EXPECT_EQ(mix_file_bytes(QuantMix::kW4G32, r1(), false),
+            plain + values / 2 + values / 32 * 2 + 196 * 16);
+  EXPECT_EQ(mix_file_bytes(QuantMix::kW8, r1(), false),
+            plain + values + 28 * 23'040LL * 2 + 196 * 16);
+}
+
+TEST(QuantMix, CompressedTensors_OnlyLayersAreIntegers) {
+  EXPECT_EQ(type_of(QuantMix::kW4, r1(), "model.layers.3.mlp.up_proj.weight"), TensorType::kI4G128);
+  EXPECT_EQ(type_of(QuantMix::kW8, r1(), "model.layers.3.mlp.up_proj.weight"), TensorType::kI8G32);
+  for (const char* name : {"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight",
+                           "model.layers.3.self_attn.q_proj.bias"}) {
+    EXPECT_EQ(type_of(QuantMix::kW4, r1(), name), TensorType::kBF16) << name;
+  }
+  ModelConfig config = r1();
+  config.intermediate_size = 8960 + 32;
+  EXPECT_EQ(type_of(QuantMix::kW4, config, "model.layers.3.mlp.down_proj.weight"),
+            TensorType::kBF16);
+  EXPECT_EQ(type_of(QuantMix::kW4G32, config, "model.layers.3.mlp.down_proj.weight"),
+            TensorType::kI4G32);
 }
 
 }  // namespace

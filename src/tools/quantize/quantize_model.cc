@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/compute_pool.h"
 #include "model/writers/model_writer.h"
+#include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
 #include "tools/quantize/out_path.h"
 
@@ -88,7 +89,7 @@ class Converter {
     report.rows = tensor.rows;
     report.cols = tensor.cols;
     report.is_vector = tensor.is_vector;
-    report.bytes = tensor.size_bytes();
+    report.bytes = stored_bytes(tensor.type, tensor.rows, tensor.cols, writer_.scale_type());
     RETURN_IF_ERROR(measure(tensor, source, report));
     const int64_t piece_rows = std::max<int64_t>(1, kPieceValues / tensor.cols);
     for (int64_t begin = 0; begin < tensor.rows; begin += piece_rows) {
@@ -201,18 +202,25 @@ class Converter {
     return ok_status();
   }
 
-  // A type that stays is copied: quantizing twice may move values.
-  static void convert_row(const PlannedTensor& tensor, const SourceTensor& source, int64_t row,
-                          Scratch& scratch, std::byte* out) {
+  // A type that stays is copied: quantizing twice may move values. (Not grouped integers: those of
+  // other makers have zero points or scales that our files do not.)
+  void convert_row(const PlannedTensor& tensor, const SourceTensor& source, int64_t row,
+                   Scratch& scratch, std::byte* out) const {
     const std::byte* in = row_of(source, row);
+    const TensorType type = tensor.type, scales = writer_.scale_type();
     dequantize_row(source.type, in, tensor.cols, scratch.values.data());
-    if (source.type == tensor.type) {
+    if (is_int4_group(type)) {
+      quantize_int_groups(type, scales, scratch.values.data(), tensor.cols, out);
+    } else if (is_int_group(type)) {
+      quantize_int_channel(type, scales, scratch.values.data(), tensor.cols, out);
+    } else if (source.type == type) {
       std::copy_n(in, source.row_bytes(), out);
       scratch.back = scratch.values;
       return;
+    } else {
+      quantize_row(type, scratch.values.data(), tensor.cols, out);
     }
-    quantize_row(tensor.type, scratch.values.data(), tensor.cols, out);
-    dequantize_row(tensor.type, out, tensor.cols, scratch.back.data());
+    dequantize_row(type, out, tensor.cols, scratch.back.data());
   }
 
   void add_errors(const Scratch& scratch, double deviation, ErrorSums& sums) const {
@@ -284,7 +292,10 @@ void add_warnings(const QuantizeOptions& options, QuantizeReport& report) {
     const bool was_quantized = tensor_type_info(tensor.from).block_elements > 1;
     if (was_quantized && tensor.from != tensor.to) ++requantized;
     const bool plain = tensor_type_info(tensor.to).block_elements == 1;
-    if (!tensor.is_vector && plain && !is_plain_mix(options.mix)) ++fell_back;
+    const bool may_be_plain =
+        is_plain_mix(options.mix) ||
+        (!fits_gguf(options.mix) && !tensor.name.starts_with("model.layers."));
+    if (!tensor.is_vector && plain && !may_be_plain) ++fell_back;
   }
   if (requantized > 0) {
     report.warnings.push_back(fmt::format(
@@ -299,6 +310,20 @@ void add_warnings(const QuantizeOptions& options, QuantizeReport& report) {
   }
 }
 
+Status check_mix(const QuantizeOptions& options, bool gguf) {
+  if (gguf ? fits_gguf(options.mix) : fits_directory(options.mix)) return ok_status();
+  return invalid_argument(fmt::format("{}: type {} needs {}", options.out_path,
+                                      quant_mix_name(options.mix),
+                                      gguf ? "a directory: give a path that does not end in .gguf"
+                                           : "a GGUF file: give a path that ends in .gguf"));
+}
+
+// For what stays plain beside grouped integers: the source's 16-bit type, else BF16.
+Result<TensorType> plain_type_of(const TensorSource& source) {
+  ASSIGN_OR_RETURN(const SourceTensor embedding, source.describe("model.embed_tokens.weight"));
+  return embedding.type == TensorType::kF16 ? TensorType::kF16 : TensorType::kBF16;
+}
+
 }  // namespace
 
 Result<QuantizeReport> quantize_model(const ModelFiles& source, const QuantizeOptions& options,
@@ -307,16 +332,10 @@ Result<QuantizeReport> quantize_model(const ModelFiles& source, const QuantizeOp
   const TimePoint begin = clock.now();
   ASSIGN_OR_RETURN(OutPath out, OutPath::check(source.path, options.out_path, options.overwrite));
   const ModelDescription description = describe(source, !out.is_gguf());
-  if (!out.is_gguf() && !is_plain_mix(options.mix)) {
-    return invalid_argument(
-        fmt::format("{}: type {} needs a GGUF file: give a path that ends in .gguf",
-                    options.out_path, quant_mix_name(options.mix)));
-  }
+  RETURN_IF_ERROR(check_mix(options, out.is_gguf()));
+  ASSIGN_OR_RETURN(const TensorType plain, plain_type_of(*source.weights));
   const TensorTypeRule rule = [&](const LayoutTensor& tensor) {
-    // A directory has one type for everything.
-    LayoutTensor as_matrix = tensor;
-    as_matrix.is_vector = tensor.is_vector && out.is_gguf();
-    return mix_tensor_type(options.mix, source.config, as_matrix);
+    return mix_tensor_type(options.mix, source.config, tensor, out.is_gguf(), plain);
   };
   ASSIGN_OR_RETURN(const std::unique_ptr<ModelWriter> writer,
                    ModelWriter::create(out.write_path(), description, rule));
@@ -330,8 +349,7 @@ Result<QuantizeReport> quantize_model(const ModelFiles& source, const QuantizeOp
   RETURN_IF_ERROR(writer->finish());
   RETURN_IF_ERROR(out.publish());
   for (const TensorReport& tensor : report.tensors) {
-    report.source_bytes +=
-        static_cast<uint64_t>(tensor.rows) * tensor_row_bytes(tensor.from, tensor.cols);
+    report.source_bytes += stored_bytes(tensor.from, tensor.rows, tensor.cols);
     report.result_bytes += tensor.bytes;
   }
   add_warnings(options, report);

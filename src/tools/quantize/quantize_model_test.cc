@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
 #include "tests/support/stories260k.h"
 #include "tests/support/test_data.h"
@@ -64,12 +65,20 @@ std::vector<float> values_of(const SourceTensor& tensor) {
   return values;
 }
 
-// What the result should hold: each row of the source quantized and back.
+// What the result should hold: each row of the source quantized and back. Grouped integers have
+// scales in the type of the file (bf16 here): one a block, or in w8 one a row.
 std::vector<float> expected_values(const SourceTensor& source, TensorType type) {
   std::vector<float> values = values_of(source);
   std::vector<std::byte> row(tensor_row_bytes(type, source.cols));
   for (int64_t i = 0; i < source.rows; ++i) {
-    quantize_row(type, values.data() + i * source.cols, source.cols, row.data());
+    const float* in = values.data() + i * source.cols;
+    if (is_int4_group(type)) {
+      quantize_int_groups(type, TensorType::kBF16, in, source.cols, row.data());
+    } else if (is_int_group(type)) {
+      quantize_int_channel(type, TensorType::kBF16, in, source.cols, row.data());
+    } else {
+      quantize_row(type, in, source.cols, row.data());
+    }
     dequantize_row(type, row.data(), source.cols, values.data() + i * source.cols);
   }
   return values;
@@ -85,6 +94,9 @@ void expect_faithful(const std::string& from, const std::string& to, QuantMix mi
   EXPECT_EQ(result->tokenizer.merges, source->tokenizer.merges);
   EXPECT_EQ(result->tokenizer.bos_token_id, source->tokenizer.bos_token_id);
   EXPECT_EQ(result->chat_template, source->chat_template);
+  EXPECT_EQ(result->generation.temperature, source->generation.temperature);
+  EXPECT_EQ(result->generation.top_p, source->generation.top_p);
+  EXPECT_EQ(result->generation.top_k, source->generation.top_k);
   EXPECT_EQ(result->config.eos_token_ids, source->config.eos_token_ids);
   EXPECT_EQ(result->config.tied_embeddings, source->config.tied_embeddings);
   const std::vector<LayoutTensor> layout = qwen2_tensor_layout(source->config);
@@ -94,12 +106,14 @@ void expect_faithful(const std::string& from, const std::string& to, QuantMix mi
     SCOPED_TRACE(tensor.name);
     const SourceTensor before = source->weights->tensor(tensor.name).value();
     const SourceTensor after = result->weights->tensor(tensor.name).value();
-    EXPECT_EQ(after.type, tensor.to);
     EXPECT_EQ(tensor.from, before.type);
-    EXPECT_EQ(tensor.bytes, after.bytes.size());
+    if (!is_int_group(tensor.to)) {  // other blocks in memory than in the file
+      EXPECT_EQ(after.type, tensor.to);
+      EXPECT_EQ(tensor.bytes, after.bytes.size());
+    }
     bytes += tensor.bytes;
     const std::vector<float> x = values_of(before), y = values_of(after);
-    ASSERT_EQ(y, expected_values(before, after.type));
+    ASSERT_EQ(y, expected_values(before, tensor.to));
     double error = 0, largest = 0, squares = 0;
     for (size_t i = 0; i < x.size(); ++i) {
       const double difference = double{y[i]} - x[i];
@@ -118,13 +132,51 @@ void expect_faithful(const std::string& from, const std::string& to, QuantMix mi
 TEST_F(QuantizeModelTest, EveryMix_HoldsQuantizedRowsOfTheSource) {
   for (const auto& [name, config] : {std::pair{"wide", kWide}, std::pair{"narrow", kNarrow}}) {
     const std::string from = synth(config, name, TensorType::kBF16);
-    for (const QuantMix mix : all_quant_mixes()) {
+    for (const QuantMix mix : gguf_mixes()) {
       SCOPED_TRACE(std::string(name) + " " + quant_mix_name(mix));
       const std::string to = temporary_.path(std::string(name) + quant_mix_name(mix) + ".gguf");
       const Result<QuantizeReport> report = quantize(from, to, mix);
       ASSERT_TRUE(report.ok()) << report.message();
       expect_faithful(from, to, mix, *report);
     }
+  }
+}
+
+TEST_F(QuantizeModelTest, CompressedTensors_HoldQuantizedRowsOfTheSource) {
+  for (const auto& [name, config] : {std::pair{"wide", kWide}, std::pair{"narrow", kNarrow}}) {
+    const std::string from = synth(config, name, TensorType::kBF16);
+    for (const QuantMix mix : {QuantMix::kW8, QuantMix::kW4G32, QuantMix::kW4}) {
+      SCOPED_TRACE(std::string(name) + " " + quant_mix_name(mix));
+      const std::string to = temporary_.path(std::string(name) + quant_mix_name(mix));
+      const Result<QuantizeReport> report = quantize(from, to, mix);
+      ASSERT_TRUE(report.ok()) << report.message();
+      expect_faithful(from, to, mix, *report);
+      EXPECT_FALSE(quantize(from, to + ".gguf", mix).ok());
+      // And on: grouped integers are a source like any other.
+      const Result<QuantizeReport> on = quantize(to, to + "-q8_0.gguf", QuantMix::kQ8_0);
+      ASSERT_TRUE(on.ok()) << on.message();
+      expect_faithful(to, to + "-q8_0.gguf", QuantMix::kQ8_0, *on);
+      // Rows of 96 and 160 are no whole groups of 128.
+      EXPECT_EQ(report->warnings.size(), config == kNarrow && mix == QuantMix::kW4 ? 1u : 0u);
+    }
+  }
+}
+
+TEST_F(QuantizeModelTest, SamplingDefaults_GoWithTheModel) {
+  const std::string from = synth(kNarrow, "m", TensorType::kBF16);
+  ASSERT_TRUE(write_file_atomically(from + "/generation_config.json", R"({"temperature": 0.6,
+    "top_p": 0.95, "top_k": 20, "repetition_penalty": 1.05, "eos_token_id": 256})")
+                  .ok());
+  const std::string gguf = temporary_.path("m.gguf"), back = temporary_.path("back");
+  ASSERT_TRUE(quantize(from, gguf, QuantMix::kBF16).ok());
+  ASSERT_TRUE(quantize(gguf, back, QuantMix::kBF16).ok());
+  for (const std::string& path : {gguf, back}) {
+    const GenerationDefaults defaults = open_model(path)->generation;
+    EXPECT_EQ(defaults.temperature, 0.6);
+    EXPECT_EQ(defaults.top_p, 0.95);
+    EXPECT_EQ(defaults.top_k, 20);
+    EXPECT_EQ(defaults.min_p, std::nullopt);
+    EXPECT_EQ(defaults.repetition_penalty, 1.05);
   }
 }
 
@@ -310,7 +362,7 @@ TEST_F(QuantizeModelTest, Stories260k_EveryMix) {
   const std::string from = temporary_.path("stories");
   const Status made = convert_stories260k(data, from, TensorType::kF32);
   ASSERT_TRUE(made.ok()) << made.message();
-  for (const QuantMix mix : all_quant_mixes()) {
+  for (const QuantMix mix : gguf_mixes()) {
     const std::string to = temporary_.path(std::string(quant_mix_name(mix)) + ".gguf");
     const Result<QuantizeReport> report = quantize(from, to, mix);
     if (!report.ok() && report.message().find("split pattern") != std::string::npos) {

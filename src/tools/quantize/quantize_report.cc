@@ -163,7 +163,8 @@ std::string summary_text(const QuantizeReport& report) {
   return out;
 }
 
-std::string report_json(const QuantizeReport& report) {
+std::string report_json(const QuantizeReport& report, std::string_view fit,
+                        std::string_view evaluation) {
   std::string tensors, warnings;
   for (const TensorReport& tensor : report.tensors) {
     tensors += (tensors.empty() ? "\n" : ",\n") + tensor_json(tensor);
@@ -184,6 +185,8 @@ std::string report_json(const QuantizeReport& report) {
   object.number("relative_rms_error", report.relative_rms_error());
   object.number("seconds", report.seconds);
   object.raw("warnings", "[" + warnings + "]");
+  if (!fit.empty()) object.raw("fit", fit);
+  if (!evaluation.empty()) object.raw("evaluation", evaluation);
   object.raw("tensors", "[" + tensors + "]");
   return object.take();
 }

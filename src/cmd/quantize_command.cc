@@ -1,0 +1,313 @@
+// sparrow quantize: a model in another type, with what that costs.
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cmd/command.h"
+#include "cmd/progress.h"
+#include "model/model_locator.h"
+#include "tools/quantize/compare_models.h"
+#include "tools/quantize/memory_fit.h"
+#include "tools/quantize/quantize_model.h"
+
+namespace sparrow {
+namespace {
+
+constexpr const char* kWhat = "Conversion";
+constexpr const char* kOut = "Report";
+constexpr const char* kEvaluation = "Evaluation";
+constexpr int kInterrupted = 130;  // what shells give for SIGINT
+
+constexpr OptionSpec kOptions[] = {
+    {.name = "type",
+     .type = OptionType::kString,
+     .default_text = "q8_0",
+     .help =
+         "What the weights become. Only as .gguf file: q*. Only as directory (compressed-tensors): "
+         "w8, w4",
+     .choices = "f32|bf16|f16|q8_0|q6_k|q5_k_m|q4_k_m|q4_0|w8|w4",
+     .group = kWhat},
+    {.name = "group-size",
+     .type = OptionType::kInt,
+     .default_text = "128",
+     .help = "Inputs that share a scale in w4: 32 or 128",
+     .min = 32,
+     .max = 128,
+     .group = kWhat},
+    {.name = "fit",
+     .type = OptionType::kSize,
+     .default_text = "",
+     .help = "Choose the best type that is served within this memory, and show all of them",
+     .unit = "bytes",
+     .min = 1,
+     .group = kWhat},
+    {.name = "max-model-len",
+     .type = OptionType::kSize,
+     .default_text = "4096",
+     .help = "Tokens of context that --fit leaves room for",
+     .unit = "tokens",
+     .min = 16,
+     .max = 1048576,
+     .group = kWhat},
+    {.name = "force",
+     .type = OptionType::kFlag,
+     .default_text = "false",
+     .help = "Replace DST if it exists (a directory only if a model is in it)",
+     .aliases = "-f",
+     .group = kWhat},
+    {.name = "dry-run",
+     .type = OptionType::kFlag,
+     .default_text = "false",
+     .help = "Show the types and their sizes, write nothing",
+     .group = kWhat},
+    {.name = "threads",
+     .type = OptionType::kInt,
+     .default_text = "",
+     .help = "Threads; default: OMP_NUM_THREADS, else the CPUs this process may use",
+     .min = 1,
+     .max = 1024,
+     .aliases = "-t",
+     .group = kWhat},
+    {.name = "verbose",
+     .type = OptionType::kFlag,
+     .default_text = "false",
+     .help = "A line for every tensor: type, bits, errors, outliers",
+     .aliases = "-v",
+     .group = kOut},
+    {.name = "report",
+     .type = OptionType::kString,
+     .default_text = "",
+     .help = "Write the whole report to this file, as JSON if its name ends in .json",
+     .group = kOut},
+    {.name = "json",
+     .type = OptionType::kFlag,
+     .default_text = "false",
+     .help = "Print one JSON object",
+     .group = kOut},
+    {.name = "evaluate",
+     .type = OptionType::kString,
+     .default_text = "",
+     .help = "Text file: compare perplexity and next-token distributions of SRC and DST on it",
+     .group = kEvaluation},
+    {.name = "evaluate-tokens",
+     .type = OptionType::kSize,
+     .default_text = "16K",
+     .help = "Tokens of the text that are used, from its beginning; 0: all",
+     .unit = "tokens",
+     .min = 0,
+     .group = kEvaluation},
+    {.name = "evaluate-window",
+     .type = OptionType::kSize,
+     .default_text = "512",
+     .help = "The text is scored in windows of this length, each without memory of the last",
+     .unit = "tokens",
+     .min = 2,
+     .max = 1048576,
+     .group = kEvaluation},
+};
+
+constexpr const char* kExamples =
+    "  sparrow quantize DeepSeek-R1-Distill-Qwen-1.5B r1-q8_0.gguf\n"
+    "  sparrow quantize DeepSeek-R1-Distill-Qwen-1.5B r1-q4_k_m.gguf --type q4_k_m -v\n"
+    "  sparrow quantize r1-bf16.gguf r1.gguf --fit 2GiB --max-model-len 8K\n"
+    "  sparrow quantize r1-bf16.gguf --fit 2GiB --dry-run\n"
+    "  sparrow quantize DIR out.gguf --type q4_0 --evaluate book.txt --report report.json\n"
+    "  sparrow quantize DIR r1-w4 --type w4 --group-size 32     compressed-tensors, for vLLM too\n"
+    "  sparrow quantize r1-q8_0.gguf r1-f16 --type f16          back to a Hugging Face directory\n";
+
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+// The first SIGINT or SIGTERM ends the work in order (the staged file is removed), a second one at
+// once.
+void watch_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted.store(true, std::memory_order_relaxed); };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+void show_text(const OptionValues& values, const std::string& text) {
+  if (!values.flag("json")) std::fputs(text.c_str(), stdout);
+}
+
+// What the evaluation needs, made before an hour of conversion shows that it is missing.
+struct EvaluationText {
+  std::vector<TokenId> tokens;
+  int64_t total = 0;
+  TokenId bos = -1;
+};
+
+Result<EvaluationText> prepare_evaluation(const OptionValues& values, const ModelFiles& source) {
+  EvaluationText text;
+  if (values.text("evaluate").empty()) return text;
+  if (!source.has_tokenizer) {
+    return invalid_argument(
+        fmt::format("--evaluate: {} has no tokenizer to read the text with", source.path));
+  }
+  const int64_t window = values.integer("evaluate-window");
+  if (window > source.config.max_position) {
+    return invalid_argument(fmt::format("--evaluate-window {}: the model's positions end at {}",
+                                        window, source.config.max_position));
+  }
+  ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::create(source.tokenizer));
+  ASSIGN_OR_RETURN(text.tokens, read_text_tokens(values.text("evaluate"), *tokenizer,
+                                                 values.integer("evaluate-tokens"), &text.total));
+  if (source.tokenizer.add_bos) text.bos = source.tokenizer.bos_token_id;
+  return text;
+}
+
+Result<ModelComparison> evaluate(const OptionValues& values, const std::string& source,
+                                 const std::string& result, const EvaluationText& text) {
+  ScoringOptions options;
+  options.window_tokens = static_cast<int>(values.integer("evaluate-window"));
+  options.num_threads = static_cast<int>(values.integer("threads"));
+  options.cancelled = &interrupted;
+  Progress progress("evaluate");
+  progress.show(0, "loading the source");
+  ASSIGN_OR_RETURN(const auto reference, ScoringModel::open(source, options));
+  progress.show(0, "loading the result");
+  ASSIGN_OR_RETURN(const auto candidate, ScoringModel::open(result, options));
+  Result<ModelComparison> comparison = compare_models(
+      *reference, *candidate, text.tokens, text.bos, options, [&](const CompareProgress& now) {
+        progress.show(static_cast<double>(now.done_tokens) / static_cast<double>(now.total_tokens),
+                      fmt::format("{} of {} tokens, perplexity {:.3f} -> {:.3f}, KL {:.5f}",
+                                  now.done_tokens, now.total_tokens, now.reference_perplexity,
+                                  now.candidate_perplexity, now.mean_kl));
+      });
+  progress.clear();
+  return comparison;
+}
+
+Result<QuantizeReport> convert(const OptionValues& values, const ModelFiles& source,
+                               const std::string& out_path, QuantMix mix) {
+  QuantizeOptions options;
+  options.mix = mix;
+  options.out_path = out_path;
+  options.overwrite = values.flag("force");
+  options.num_threads = static_cast<int>(values.integer("threads"));
+  options.cancelled = &interrupted;
+  Progress progress("quantize");
+  Result<QuantizeReport> report = quantize_model(source, options, [&](const QuantizeProgress& now) {
+    progress.show(static_cast<double>(now.done_values) / static_cast<double>(now.total_values),
+                  fmt::format("{:.2f} GB written, {}",
+                              static_cast<double>(now.written_bytes) * 1e-9, now.tensor));
+  });
+  progress.clear();
+  return report;
+}
+
+Result<QuantMix> wanted_mix(const OptionValues& values) {
+  const QuantMix mix = quant_mix_from_name(values.text("type")).value();
+  const int64_t group = values.integer("group-size");
+  if (group != 32 && group != 128) {
+    return invalid_argument(fmt::format("--group-size must be 32 or 128, got {}", group));
+  }
+  if (mix == QuantMix::kW4) return group == 32 ? QuantMix::kW4G32 : mix;
+  if (values.given("group-size")) {
+    return invalid_argument(
+        fmt::format("--group-size is for --type w4, got --type {}", values.text("type")));
+  }
+  return mix;
+}
+
+// --fit: shows the table, and chooses. Without it: --type.
+Result<QuantMix> choose_mix(const OptionValues& values, const ModelFiles& source,
+                            const std::string& out_path, std::string& fit) {
+  ASSIGN_OR_RETURN(const QuantMix wanted, wanted_mix(values));
+  if (!values.given("fit") && !values.flag("dry-run")) return wanted;
+  if (values.given("fit") && values.given("type")) {
+    return invalid_argument("--fit chooses the type: leave --type out, or --fit");
+  }
+  const bool gguf = out_path.empty() || out_path.ends_with(".gguf");
+  const int64_t limit = values.given("fit") ? values.integer("fit") : available_memory_bytes();
+  auto max_context = static_cast<int32_t>(values.integer("max-model-len"));
+  // The default is no wish.
+  if (!values.given("max-model-len")) {
+    max_context = std::min(max_context, source.config.max_position);
+  }
+  ASSIGN_OR_RETURN(const FitTable table, fit_table(*source.weights, max_context, limit, gguf));
+  show_text(values, fit_text(table));
+  fit = fit_json(table);
+  if (!values.given("fit")) return wanted;
+  if (!table.best.has_value()) {
+    return resource_exhausted(fmt::format(
+        "--fit {}: no type of this model fits: lower --max-model-len{}, or take a smaller model",
+        values.text("fit"), !gguf ? ", write a .gguf file (it has smaller types)" : ""));
+  }
+  return *table.best;
+}
+
+Status write_report(const OptionValues& values, const std::string& json, const std::string& text) {
+  const std::string& path = values.text("report");
+  if (path.empty()) return ok_status();
+  return write_file_atomically(path, path.ends_with(".json") ? json + "\n" : text);
+}
+
+Status quantize(const OptionValues& values) {
+  const std::vector<std::string>& paths = values.positional();
+  const bool dry_run = values.flag("dry-run");
+  if (paths.size() != 2 && !(dry_run && paths.size() == 1)) {
+    return invalid_argument(
+        fmt::format("expected SRC and DST, got {} (see: sparrow quantize --help)", paths.size()));
+  }
+  const std::string out_path = paths.size() == 2 ? paths[1] : std::string();
+  ASSIGN_OR_RETURN(const ModelLocation location, locate_model(paths[0]));
+  ASSIGN_OR_RETURN(const ModelFiles source, open_model(location.path));
+  ASSIGN_OR_RETURN(const EvaluationText text, prepare_evaluation(values, source));
+  std::string fit;
+  ASSIGN_OR_RETURN(const QuantMix mix, choose_mix(values, source, out_path, fit));
+  if (dry_run) {
+    if (values.flag("json")) std::printf("%s\n", fit.c_str());
+    return ok_status();
+  }
+  ASSIGN_OR_RETURN(const QuantizeReport report, convert(values, source, out_path, mix));
+  const std::string table = tensor_table(report), summary = summary_text(report);
+  show_text(values, values.flag("verbose") ? table + summary : summary);
+  std::string evaluation_text, evaluation_json_text;
+  if (!text.tokens.empty()) {
+    const Result<ModelComparison> comparison = evaluate(values, location.path, out_path, text);
+    if (!comparison.ok()) {
+      return Status(comparison.status().code(),
+                    fmt::format("{} is written, but its evaluation failed: {}", out_path,
+                                comparison.message()));
+    }
+    evaluation_text = fmt::format("\n{}: {} of {} tokens\n{}", values.text("evaluate"),
+                                  text.tokens.size(), text.total, comparison_text(*comparison));
+    evaluation_json_text = comparison_json(*comparison);
+    show_text(values, evaluation_text);
+  }
+  const std::string json = report_json(report, fit, evaluation_json_text);
+  if (values.flag("json")) std::printf("%s\n", json.c_str());
+  return write_report(values, json, table + summary + evaluation_text);
+}
+
+}  // namespace
+
+const CommandSpec& quantize_spec() {
+  static const CommandSpec kSpec{.name = "quantize",
+                                 .summary = "Write a model in another type, with what that costs",
+                                 .positional = "SRC DST",
+                                 .options = kOptions,
+                                 .examples = kExamples};
+  return kSpec;
+}
+
+int run_quantize(const OptionValues& values) {
+  const Status log = configure_log({.level = LogLevel::kWarning, .file = {}});
+  if (!log.ok()) return fail(log);
+  watch_signals();
+  const Status status = quantize(values);
+  if (status.ok()) return 0;
+  const int code = fail(status);
+  return status.code() == StatusCode::kCancelled ? kInterrupted : code;
+}
+
+}  // namespace sparrow
