@@ -269,9 +269,13 @@ TEST_F(SchedulerTest, TextThatDoesNotRepeat_IsHardlyDrafted) {
   };
   speculation_.max_tokens = 8;
   make(512);
-  add(1, 8, 240);
-  int num_steps = 0;
-  for (; !scheduler_->idle(); ++num_steps) step();
+  const Sequence* sequence = add(1, 8, 240);
+  while (!scheduler_->idle()) {
+    step();
+    if (scheduler_->idle()) continue;
+    EXPECT_EQ(scheduler_->blocks().num_used(), (sequence->num_computed + 3) / 4)
+        << "blocks of wrong guesses went back";
+  }
   EXPECT_EQ(output_[1], alone(1, 8, 240));
   const SpeculationCounts& counts = scheduler_->speculation();
   EXPECT_GT(counts.num_drafts, 3u);
