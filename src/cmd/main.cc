@@ -11,8 +11,8 @@ namespace sparrow {
 namespace {
 
 constexpr Command kCommands[] = {
-    {serve_spec, run_serve}, {run_spec, run_run},     {tokenize_spec, run_tokenize},
-    {pull_spec, run_pull},   {bench_spec, run_bench}, {synth_spec, run_synth},
+    {serve_spec, run_serve},       {run_spec, run_run},     {tokenize_spec, run_tokenize},
+    {pull_spec, run_pull},         {bench_spec, run_bench}, {synth_spec, run_synth},
     {quantize_spec, run_quantize},
 };
 

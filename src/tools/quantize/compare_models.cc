@@ -262,7 +262,7 @@ void ScoringModel::step(int first_position, std::span<const TokenId> tokens,
 Result<std::vector<TokenId>> read_text_tokens(const std::string& path, const Tokenizer& tokenizer,
                                               int64_t max_tokens, int64_t* total) {
   ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxTextBytes));
-  std::vector<TokenId> tokens = tokenizer.encode(text, {.parse_added_tokens = false});
+  std::vector<TokenId> tokens = tokenizer.encode(text, {.parse_added_tokens = true});
   if (total != nullptr) *total = static_cast<int64_t>(tokens.size());
   if (tokens.size() < 2) {
     return invalid_argument(

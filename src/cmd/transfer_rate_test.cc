@@ -1,4 +1,4 @@
-#include "cmd/progress.h"
+#include "cmd/transfer_rate.h"
 
 #include <gtest/gtest.h>
 
