@@ -33,11 +33,19 @@ class OpenModelTest : public testing::Test {
  protected:
   void SetUp() override {
     ASSERT_TRUE(write_file_atomically(temporary_.path("small.json"), kConfig).ok());
+    // Rows that hold a super-block.
+    std::string wide = kConfig;
+    for (const char* size : {"\"hidden_size\": 32", "\"intermediate_size\": 32"}) {
+      wide.replace(wide.find(size), std::strlen(size),
+                   std::string(size, std::strlen(size) - 2) + "256");
+    }
+    ASSERT_TRUE(write_file_atomically(temporary_.path("wide.json"), wide).ok());
   }
 
   std::string make(const std::string& name, TensorType type) {
     SynthOptions options;
-    options.config = temporary_.path("small.json");
+    const bool super = tensor_type_info(type).block_elements > 32;
+    options.config = temporary_.path(super ? "wide.json" : "small.json");
     options.type = type;
     options.out_path = temporary_.path(name);
     options.num_threads = 1;
@@ -318,14 +326,19 @@ TEST_F(OpenModelTest, MutatedFiles_NeverCrash) {
   const std::string gguf = content_of(make("m.gguf", TensorType::kQ8_0));
   const std::string tensors = content_of(make("m", TensorType::kF16) + "/model.safetensors");
   const std::string seeds[] = {
-      std::string(1, '\0') + gguf, std::string(1, '\1') + tensors, std::string(1, '\2') + kConfig,
+      std::string(1, '\0') + gguf,
+      std::string(1, '\0') + content_of(make("q5_1.gguf", TensorType::kQ5_1)),
+      std::string(1, '\0') + content_of(make("q4_k.gguf", TensorType::kQ4_K)),
+      std::string(1, '\0') + content_of(make("q6_k.gguf", TensorType::kQ6_K)),
+      std::string(1, '\1') + tensors,
+      std::string(1, '\2') + kConfig,
       std::string(1, '\3') + R"({"temperature": 0.6, "eos_token_id": [1]})"};
   uint64_t counter = 0;
   auto next = [&](uint64_t bound) { return random_bits(99, 1, counter++) % bound; };
   constexpr uint64_t kExtremes[] = {
       0, 1, 0x7fffffff, 0x80000000, 0xffffffff, uint64_t{1} << 62, uint64_t{1} << 63, ~uint64_t{0}};
-  for (int round = 0; round < 4000; ++round) {
-    std::string input = seeds[round % 4];
+  for (size_t round = 0; round < 6000; ++round) {
+    std::string input = seeds[round % std::size(seeds)];
     // The header is where the decisions are.
     const uint64_t reach = std::min<uint64_t>(input.size() - 1, next(2) == 0 ? 400 : 12000);
     for (uint64_t change = next(4) + 1; change > 0; --change) {
