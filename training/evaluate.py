@@ -1,10 +1,10 @@
 """Asks a running server unseen test problems and prints a table of pass@1 for each family.
 
-    ../build/release/sparrow serve --port 8000 &
+    ../build/release/sparrow serve --model ../models/nano --port 8000 &
     python evaluate.py --url http://127.0.0.1:8000 --problems 100 --json result.json
 
 Standard library only. Each problem is asked once with thinking (temperature 0.6, top_p 0.95) and once
-without (--no-thinking skips that). The thinking of correct answers is read back: every equation in it
+without (--skip-no-thinking leaves that out). The thinking of correct answers is read back: every equation in it
 is checked by code. "steps true" is the share of correct answers whose equations all hold.
 """
 
@@ -25,15 +25,17 @@ from corpus.step_check import check_steps
 
 
 def unseen(family: str, count: int, seed: int) -> list[Problem]:
-    """`count` different test problems; fewer where the family has no more of them."""
+    """`count` test problems: of different parameters as far as there are so many, then other wordings."""
     rng = random.Random(f"{seed}/{family}")
-    problems: dict[str, Problem] = {}
-    for attempt in range(20 * count):
-        problem = draw(rng, "test", FAMILIES[family], LANGUAGES[attempt % 2])
-        problems.setdefault(problem.question, problem)
-        if len(problems) == count:
-            break
-    return list(problems.values())
+    drawn = [draw(rng, "test", FAMILIES[family], LANGUAGES[attempt % 2]) for attempt in range(20 * count)]
+    by_key: dict[tuple, Problem] = {}
+    by_question: dict[str, Problem] = {}
+    for problem in drawn:  # in the order drawn, so that common kinds stay common
+        by_key.setdefault(problem.key, problem)
+        by_question.setdefault(problem.question, problem)
+    first = list(by_key.values())
+    questions = {problem.question for problem in first}
+    return (first + [p for q, p in by_question.items() if q not in questions])[:count]
 
 
 def ask(url: str, problem: Problem, thinking: bool, arguments: argparse.Namespace, seed: int) -> dict:
@@ -54,11 +56,16 @@ def ask(url: str, problem: Problem, thinking: bool, arguments: argparse.Namespac
             "tokens": reply["usage"]["completion_tokens"]}
 
 
+def served_model(url: str) -> str:
+    with urllib.request.urlopen(f"{url}/v1/models", timeout=60) as response:
+        return json.load(response)["data"][0]["id"]
+
+
 def evaluate_family(name: str, arguments: argparse.Namespace, thinking: bool, pool) -> dict:
     problems = unseen(name, arguments.problems, arguments.seed)
     replies = list(pool.map(lambda item: ask(arguments.url, item[1], thinking, arguments, item[0]),
                             enumerate(problems)))
-    row = {"problems": len(problems), "correct": 0, "true_steps": 0, "with_steps": 0, "cut": 0,
+    row = {"problems": len(problems), "distinct": len({problem.key for problem in problems}), "correct": 0, "true_steps": 0, "with_steps": 0, "cut": 0,
            "tokens": sum(reply["tokens"] for reply in replies), "equations": 0, "false_equations": 0}
     for problem, reply in zip(problems, replies):
         row["cut"] += reply["finish"] == "length"
@@ -71,9 +78,10 @@ def evaluate_family(name: str, arguments: argparse.Namespace, thinking: bool, po
         right, wrong = check_steps(reply["thinking"])
         row["equations"] += len(right) + len(wrong)
         row["false_equations"] += len(wrong)
-        if right or wrong:
+        # Where the corpus calculates, an answer without any equation has no true steps.
+        if right or wrong or check_steps(problem.thinking)[0]:
             row["with_steps"] += 1
-            row["true_steps"] += not wrong
+            row["true_steps"] += bool(right) and not wrong
     return row
 
 
@@ -82,11 +90,11 @@ def share(part: int, whole: int) -> str:
 
 
 def print_table(result: dict) -> None:
-    print(f"{'family':18} {'problems':>8} {'pass@1':>8} {'no thinking':>12} {'steps true':>11} "
+    print(f"{'family':18} {'problems':>8} {'distinct':>8} {'pass@1':>8} {'no thinking':>12} {'steps true':>11} "
           f"{'tokens':>7} {'cut':>4}")
     for name, row in result["families"].items():
         thinking, plain = row["thinking"], row.get("no_thinking")
-        print(f"{name:18} {thinking['problems']:8} {share(thinking['correct'], thinking['problems']):>8} "
+        print(f"{name:18} {thinking['problems']:8} {thinking['distinct']:8} {share(thinking['correct'], thinking['problems']):>8} "
               f"{share(plain['correct'], plain['problems']) if plain else '-':>12} "
               f"{share(thinking['true_steps'], thinking['with_steps']):>11} "
               f"{thinking['tokens'] / thinking['problems']:7.0f} {thinking['cut']:4}")
@@ -117,23 +125,24 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=700)
     parser.add_argument("--users", type=int, default=16, help="requests at once")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--no-thinking", action="store_true", help="skip the run without thinking")
+    parser.add_argument("--skip-no-thinking", action="store_true", help="leave out the run with thinking switched off")
     parser.add_argument("--show-errors", action="store_true", help="print wrong answers to stderr")
     parser.add_argument("--json", type=Path, help="write the result to this file too")
     arguments = parser.parse_args()
-    result: dict = {"families": {}, "date": time.strftime("%Y-%m-%d"), "temperature": arguments.temperature,
+    result: dict = {"model": served_model(arguments.url), "families": {}, "date": time.strftime("%Y-%m-%d"), "temperature": arguments.temperature,
                     "problems_per_family": arguments.problems, "seed": arguments.seed}
     with ThreadPoolExecutor(arguments.users) as pool:
         for name in arguments.families:
             row = {"thinking": evaluate_family(name, arguments, True, pool)}
-            if not arguments.no_thinking:
+            if not arguments.skip_no_thinking:
                 row["no_thinking"] = evaluate_family(name, arguments, False, pool)
             result["families"][name] = row
             print(f"{name}: {row['thinking']['correct']}/{row['thinking']['problems']}", file=sys.stderr)
-    result["summary"] = summarize(result["families"])
+            result["summary"] = summarize(result["families"])
+            if arguments.json:  # after every family: an error later loses nothing
+                arguments.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n",
+                                          encoding="utf-8")
     print_table(result)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

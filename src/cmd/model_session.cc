@@ -120,7 +120,7 @@ void log_origin(const ModelLocation& location) {
         "No model was given: this is the starter model, its weights and answers are random. {}",
         kNext);
   } else if (location.origin == ModelOrigin::kBundled) {
-    log_info("No model was given: using the small bundled model. {}", kNext);
+    log_warning("No model was given: using the small bundled model. {}", kNext);
   }
 }
 

@@ -63,9 +63,9 @@ class Server:
     def connect(self, timeout=60):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def request(self, method, path, body=None, headers=None, raw=None):
+    def request(self, method, path, body=None, headers=None, raw=None, timeout=60):
         """(status, headers, parsed JSON or text)"""
-        connection = self.connect()
+        connection = self.connect(timeout)
         data = raw if raw is not None else (json.dumps(body).encode() if body is not None else None)
         connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
         response = connection.getresponse()

@@ -6,10 +6,7 @@ import re
 import pytest
 from conftest import ROOT, Server, run_cli
 
-NANO = ROOT / "models/nano"
 GOLDEN = ROOT / "tests/golden/nano_greedy.json"
-
-pytestmark = pytest.mark.skipif(not NANO.exists(), reason="models/nano is missing")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +22,9 @@ def test_is_served_when_no_model_is_given(nano):
 
 
 def test_answers_in_the_terminal_and_names_the_real_model():
-    done = run_cli("run", "--temperature", 0, "47+38=?")
+    done = run_cli("run", "--temperature", 0, "468+57=?")
     assert done.returncode == 0, done.stderr
-    assert "\\boxed{85}" in done.stdout
+    assert "\\boxed{525}" in done.stdout
     assert done.stderr.count("sparrow pull") == 1
 
 
@@ -38,12 +35,13 @@ def test_greedy_text_is_that_of_pytorch_on_the_scalar_path():
 
         def complete(case):
             status, _, reply = server.post("/v1/completions", {
-                "prompt": case["prompt"], "max_tokens": 500, "temperature": 0, "skip_special_tokens": False})
+                "prompt": case["prompt"], "max_tokens": 500, "temperature": 0, "skip_special_tokens": False},
+                timeout=600)  # the scalar path takes its time on a loaded machine
             assert status == 200, reply
             assert reply["choices"][0]["finish_reason"] == "stop"
             return reply["choices"][0]["text"]
 
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
             for case, text in zip(golden, pool.map(complete, golden)):
                 assert text == case["text"], case["prompt"]
 

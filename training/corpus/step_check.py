@@ -18,6 +18,7 @@ _VARIABLE = re.compile(r"[A-Za-z_²³)\]}\\]")
 def check_steps(text: str) -> tuple[list[str], list[str]]:
     """(true equations, false equations) of the text, each as written."""
     right, wrong = [], []
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.replace("−", "-"))  # 1,234 and the other minus
     for run in _RUN.finditer(text):
         written = run.group().rstrip(" .")  # "2×6=12. So": the sentence ends here
         end = run.start() + len(written)
@@ -31,7 +32,8 @@ def check_steps(text: str) -> tuple[list[str], list[str]]:
 
 def _equations(run: str, before: str, after: str):
     sides = [side.strip() for side in run.split("=")]
-    if _VARIABLE.match(before) or sides[0][:1] in ("+", "×", "*", "÷", "/", ")"):
+    is_rest_of_term = run.lstrip().startswith(("- ", "+", "×", "*", "÷", "/", ")"))  # of "2x - 3"
+    if _VARIABLE.match(before) or is_rest_of_term:
         sides[0] = ""  # belongs to a term with a variable in it
     if re.match(r"[A-Za-z_\\%]", after):
         sides[-1] = ""
