@@ -66,6 +66,19 @@ def rate_factor(progress: float, step: int, decay: float) -> float:
     return min(1.0, (step + 1) / 100) * min(1.0, max(0.0, (1.0 - progress) / decay))
 
 
+def load_exported(model: Qwen2, folder: Path) -> None:
+    """Takes the weights of a directory that export.py wrote, such as models/nano."""
+    data = (folder / "model.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    state = {}
+    for name, entry in json.loads(data[8 : 8 + size]).items():
+        if name != "__metadata__":
+            begin, end = (8 + size + offset for offset in entry["data_offsets"])
+            values = torch.frombuffer(bytearray(data[begin:end]), dtype=torch.bfloat16)
+            state[name] = values.reshape(entry["shape"]).float()
+    model.load_state_dict(state)
+
+
 class Run:
     """The state that a checkpoint keeps."""
 
@@ -80,6 +93,8 @@ class Run:
                              num_attention_heads=arguments.hidden // 64)
         torch.manual_seed(arguments.seed)
         self.model = Qwen2(config).to(arguments.device)
+        if arguments.start_from:
+            load_exported(self.model, arguments.start_from)
         self.optimizers = optimizers_for(self.model, arguments.matrix_lr, arguments.other_lr)
         self.step, self.tokens, self.seconds, self.chunk = 0, 0, 0.0, 0
 
@@ -182,6 +197,8 @@ def main() -> None:
     parser.add_argument("--validation-samples", type=int, default=1500)
     parser.add_argument("--longest-step-s", type=float, default=60,
                         help="a step counts as at most this long (a suspended machine does not count)")
+    parser.add_argument("--start-from", type=Path,
+                        help="weights to begin with (a directory of export.py; copy its tokenizer.json to --folder)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=7)
