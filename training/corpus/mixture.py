@@ -1,7 +1,7 @@
 """The corpus as a stream: which family, which language, with which surroundings, as prompt and target.
 
-The text of a sample is exactly what the server sends to the model and expects from it, under the R1
-chat template (template.py): a system message is folded into the first user text, a prompt ends in
+The text of a sample is what the server sends to the model and expects from it, under the R1 chat
+template (template.py), but for two line breaks before the answer of an earlier turn: a system message is folded into the first user text, a prompt ends in
 "<think>\n", or in "<think>\n\n</think>\n\n" when thinking is off.
 """
 

@@ -32,7 +32,7 @@ class _Operation(Family):
 
     def solve(self, key: tuple, language: str) -> str:
         a, b = key
-        # By counting up or by Python's own big integers; worked.py goes digit by digit.
+        # By Python's own integers; worked.py goes digit by digit.
         return str({"+": a + b, "-": a - b, "×": a * b}[self.sign])
 
     def make(self, rng: random.Random, language: str) -> Problem:
