@@ -28,7 +28,7 @@ THIRD_PARTY = {
     r"pcre2|utf8proc": ["tokenizer/"],
     r"spdlog/": ["base/log"],
     r"curl/": ["tools/pull/http_client.cc"],
-    r"openssl/": ["tools/pull/digest.cc"],
+    r"openssl/": ["tools/pull/digest.cc", "http/", "api/auth", "base/"],
     r"sqlite3": ["store/"],
     r"cuda|cublas|nccl|nvml": ["kernels/cuda", "tensor/device_buffer", "model/cuda_"],
     r"(imm|xmm|emm|arm_neon|x86)intrin\.h|arm_neon": ["kernels/"],

@@ -26,10 +26,22 @@ bool is_foreign_form(const http::Request& request) {
   return false;
 }
 
+// A tenant's users share its turn and its secret; what the client adds itself stays apart.
+void belong_to(const Caller& caller, std::vector<Request>& requests) {
+  if (caller.tenant.empty()) return;
+  for (Request& request : requests) {
+    request.fairness_key = caller.tenant;
+    request.cache_salt = caller.cache_salt + request.cache_salt;
+  }
+}
+
 }  // namespace
 
 ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
-    : options_(std::move(options)), metrics_(metrics), id_seed_(entropy64()) {
+    : options_(std::move(options)),
+      metrics_(metrics),
+      keys_(options_.api_keys),
+      id_seed_(entropy64()) {
   if (options_.clock == nullptr) options_.clock = &real_clock();
   CHECK(options_.num_prep_threads > 0);
   prep_ = std::make_unique<TaskPool>(options_.num_prep_threads, options_.prep_queue_capacity);
@@ -71,10 +83,13 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
   ActiveTicket ticket(state_);
   if (auto error = check_accepting()) return call.responder->send(error_response(*error));
   Serving& serving = *this->serving();
+  Caller caller = keys_.caller_of(*call.request);
   auto task = [this, &serving, ticket = std::move(ticket), request = call.request,
-               responder = call.responder, prepare = std::move(prepare)]() mutable {
+               responder = call.responder, prepare = std::move(prepare),
+               caller = std::move(caller)]() mutable {
     auto prepared = std::make_shared<PreparedGeneration>();
     MaybeError error = prepare(*request, serving.model, *prepared);
+    belong_to(caller, prepared->requests);
     http::IoLoop& loop = responder->loop();
     // The responder moves to its own thread, so that it never ends here.
     loop.post([this, &serving, ticket = std::move(ticket), prepared, error = std::move(error),

@@ -10,6 +10,7 @@
 
 #include "api/api_options.h"
 #include "api/api_state.h"
+#include "api/auth.h"
 #include "api/engine_port.h"
 #include "api/errors.h"
 #include "api/served_model.h"
@@ -34,6 +35,7 @@ class ApiContext {
   const Clock& clock() const { return *options_.clock; }
   MetricsRegistry& metrics() { return metrics_; }
   ApiState& state() { return state_; }
+  const ApiKeys& keys() const { return keys_; }
 
   void set_serving(std::unique_ptr<Serving> serving);
   // Null while loading.
@@ -63,6 +65,7 @@ class ApiContext {
 
   ApiOptions options_;
   MetricsRegistry& metrics_;
+  const ApiKeys keys_;
   ApiState state_;
   std::unique_ptr<Serving> owned_;
   std::atomic<Serving*> serving_{nullptr};

@@ -79,7 +79,7 @@ class ApiEngineTest : public ::testing::Test {
     return http::eventually([this] {
       const EngineSnapshot now = engine_->snapshot();
       return api_->num_active() == 0 && now.num_running == 0 && now.num_waiting == 0 &&
-             now.num_blocks_used == 0;
+             now.num_blocks_live == 0;
     });
   }
 

@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "api/api_context.h"
-#include "api/auth.h"
 #include "api/endpoints/endpoints.h"
 #include "api/observed_responder.h"
 #include "http/static_assets.h"
@@ -22,7 +21,6 @@ http::Response routing_error(int status, std::string_view message, const http::R
 struct ApiServer::Impl {
   Impl(ApiOptions options, MetricsRegistry& metrics)
       : context(std::move(options), metrics),
-        keys(context.options().api_keys),
         http_metrics(metrics),
         router(routing_error) {
     add_chat_endpoint(router, context);
@@ -66,12 +64,11 @@ struct ApiServer::Impl {
                                       handler_label(request->path), request->method);
     // The page asks for the key itself; its files hold no secret.
     if (auto page = http::static_response(*request)) return observed->send(std::move(*page));
-    if (auto error = keys.check(*request)) return observed->send(error_response(*error));
+    if (auto error = context.keys().check(*request)) return observed->send(error_response(*error));
     router.handle(std::move(request), std::move(observed));
   }
 
   ApiContext context;
-  const ApiKeys keys;
   HttpMetrics http_metrics;
   http::Router router;
   std::mutex mutex;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/caller.h"
 #include "api/errors.h"
 #include "http/http_types.h"
 
@@ -16,6 +17,8 @@ class ApiKeys {
   explicit ApiKeys(std::vector<std::string> keys);
   bool enabled() const { return !keys_.empty(); }
   MaybeError check(const http::Request& request) const;
+  // Of a request that passed check().
+  Caller caller_of(const http::Request& request) const;
 
  private:
   bool is_known(std::string_view key) const;

@@ -16,6 +16,12 @@ enum class FinishReason {
   kError,        // the executor failed
 };
 
+// The answer came to its own end or to its limit.
+inline bool is_ordinary_end(FinishReason reason) {
+  return reason == FinishReason::kStopToken || reason == FinishReason::kStopString ||
+         reason == FinishReason::kMaxTokens || reason == FinishReason::kContextFull;
+}
+
 const char* finish_reason_name(FinishReason reason);
 
 }  // namespace sparrow

@@ -44,6 +44,7 @@ struct Request {
   bool speculative = true;              // may be drafted; the text is the same either way
   int priority = 0;                     // lower first
   std::string fairness_key;             // tenant; empty = one common
+  std::string cache_salt;               // prompts share KV blocks only under the same salt
   std::shared_ptr<TokenMasker> masker;  // constraint of choice 0; null: none
 
   TimePoint arrival{};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 
 #include "base/check.h"
 #include "engine/choice_stream.h"
@@ -31,6 +32,10 @@ SchedulerOptions scheduler_options(const ExecutorLimits& limits, const EngineOpt
           .speculation = options.speculation};
 }
 
+void average(double& mean, double value) {
+  mean = mean == 0 ? value : mean + kAverageWeight * (value - mean);
+}
+
 // Prompt and output of one sequence can never exceed what the blocks hold.
 int longest_sequence(const ExecutorLimits& limits) {
   const int64_t held = int64_t{limits.num_blocks} * limits.block_tokens;
@@ -53,6 +58,9 @@ struct Engine::Impl final : public TokenConsumer {
       metrics.emplace(*metrics_in, options.model_name, options.speculation.max_tokens);
     }
     mask_words_per_row = (limits.vocab_size + 31) / 32;
+    load.num_blocks_total = limits.num_blocks;
+    load.max_num_running = scheduler.max_running();
+    published = load;
   }
 
   // Text state of one sequence, and when its last token came.
@@ -83,8 +91,9 @@ struct Engine::Impl final : public TokenConsumer {
   void note_step(const BatchPlan& plan, bool step_failed, Duration elapsed);
   void run_step(const BatchPlan& plan, TimePoint now);
   void collect_finished(TimePoint now);
+  void note_finish(const Sequence& sequence);
   void publish();
-  void publish_snapshot();
+  void publish_snapshot(TimePoint now);
   std::vector<StreamEvent>& events_of(const ChoiceStream& text);
 
   // Constant after construction.
@@ -99,10 +108,9 @@ struct Engine::Impl final : public TokenConsumer {
   // Shared with other threads; each provides its own synchronization.
   Inbox inbox;
   std::atomic<int> num_not_started{0};  // sequences submitted and not yet in a step
-  std::atomic<uint64_t> num_steps{0};
-  std::atomic<int> num_running{0}, num_waiting{0}, num_blocks_used{0};
-  std::atomic<double> step_ms_mean{0}, prefill_rate{0};
   std::atomic<bool> failed{false};
+  mutable std::mutex snapshot_mutex;  // held for a copy of a few words, once a step
+  LoadSnapshot published;             // guarded by snapshot_mutex
 
   // Engine thread only.
   Scheduler scheduler;
@@ -114,6 +122,7 @@ struct Engine::Impl final : public TokenConsumer {
   std::vector<uint64_t> retired;  // request ids of ended choices
   std::vector<uint32_t> mask_words;
   StepReport report;
+  LoadSnapshot load;  // as of the last step
   int num_failed_steps = 0;
 };
 
@@ -155,15 +164,8 @@ bool Engine::idle() const { return impl_->scheduler.idle() && impl_->inbox.empty
 void Engine::check_integrity() const { impl_->scheduler.check_integrity(); }
 
 EngineSnapshot Engine::snapshot() const {
-  const Impl& impl = *impl_;
-  return {.num_steps = impl.num_steps.load(),
-          .num_running = impl.num_running.load(),
-          .num_waiting = impl.num_waiting.load(),
-          .num_blocks_total = impl.limits.num_blocks,
-          .num_blocks_used = impl.num_blocks_used.load(),
-          .step_ms_mean = impl.step_ms_mean.load(),
-          .prefill_tokens_per_second = impl.prefill_rate.load(),
-          .failed = impl.failed.load()};
+  std::lock_guard lock(impl_->snapshot_mutex);
+  return impl_->published;
 }
 
 StepReport Engine::step(TimePoint now) {
@@ -177,7 +179,7 @@ StepReport Engine::step(TimePoint now) {
   if (!plan.empty()) impl.run_step(plan, now);
   impl.collect_finished(now);
   impl.publish();
-  impl.publish_snapshot();
+  impl.publish_snapshot(now);
   impl.report.next_wakeup = impl.scheduler.earliest_deadline();
   return impl.report;
 }
@@ -294,14 +296,11 @@ void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration e
   if (num_failed_steps >= kMaxFailedSteps) failed.store(true);
   if (metrics) metrics->on_step(plan.num_tokens(), scheduler.num_preemptions());
   if (step_failed || elapsed.count() <= 0) return;
-  const auto average = [](std::atomic<double>& mean, double value) {
-    const double old = mean.load(std::memory_order_relaxed);
-    mean.store(old == 0 ? value : old + kAverageWeight * (value - old), std::memory_order_relaxed);
-  };
-  average(step_ms_mean, to_ms(elapsed));
+  load.last_step_ms = to_ms(elapsed);
+  average(load.step_ms_mean, to_ms(elapsed));
   const int num_known = plan.num_tokens() - report.num_tokens_drafted;
   const bool is_prefill = num_known > 2 * static_cast<int>(plan.spans.size());
-  if (is_prefill) average(prefill_rate, plan.num_tokens() / to_seconds(elapsed));
+  if (is_prefill) average(load.prefill_tokens_per_second, plan.num_tokens() / to_seconds(elapsed));
 }
 
 void Engine::Impl::collect_finished(TimePoint now) {
@@ -312,6 +311,7 @@ void Engine::Impl::collect_finished(TimePoint now) {
     stream.text->finish(*sequence, events_of(*stream.text));
     if (sequence->first_planned == kNever) num_not_started.fetch_sub(1);
     if (metrics) metrics->on_finish(*sequence, std::max(now, sequence->last_token));
+    note_finish(*sequence);
     stream = {};
     free_streams.push_back(sequence->stream_index);
     retired.push_back(sequence->request->id);
@@ -320,6 +320,17 @@ void Engine::Impl::collect_finished(TimePoint now) {
   // Before their sequences die: the slots' sampler states point into them.
   release_slots();
   inbox.retire(retired);
+}
+
+void Engine::Impl::note_finish(const Sequence& sequence) {
+  if (sequence.finish == FinishReason::kDeadline) {
+    ++load.num_deadline_misses_in_a_row;
+    return;
+  }
+  const bool is_whole = is_ordinary_end(sequence.finish);
+  if (!is_whole) return;
+  load.num_deadline_misses_in_a_row = 0;
+  average(load.mean_output_tokens, sequence.num_output_tokens());
 }
 
 std::vector<StreamEvent>& Engine::Impl::events_of(const ChoiceStream& text) {
@@ -337,16 +348,25 @@ void Engine::Impl::publish() {
   outbox.clear();  // a sink may die once its requests have ended
 }
 
-void Engine::Impl::publish_snapshot() {
-  const int running = scheduler.num_running();
-  const int waiting = scheduler.num_waiting();
-  const int used = scheduler.blocks().num_used();
-  num_running.store(running, std::memory_order_relaxed);
-  num_waiting.store(waiting, std::memory_order_relaxed);
-  num_blocks_used.store(used, std::memory_order_relaxed);
-  num_steps.fetch_add(1, std::memory_order_relaxed);
-  if (metrics)
-    metrics->set_load(running, waiting, static_cast<double>(used) / std::max(1, limits.num_blocks));
+void Engine::Impl::publish_snapshot(TimePoint now) {
+  ++load.num_steps;
+  load.failed = failed.load();
+  load.num_running = scheduler.num_running();
+  load.num_waiting = scheduler.num_waiting();
+  load.num_waiting_prompt_tokens = scheduler.num_uncomputed_prompt_tokens();
+  load.oldest_wait_ms = to_ms(scheduler.oldest_wait(now));
+  load.num_blocks_live = scheduler.blocks().num_used();
+  const StepCost& cost = scheduler.step_cost();
+  load.has_step_cost = cost.has_line();
+  load.step_fixed_ms = cost.fixed_ms();
+  load.step_row_ms = cost.row_ms();
+  {
+    std::lock_guard lock(snapshot_mutex);
+    published = load;
+  }
+  if (!metrics) return;
+  const double usage = static_cast<double>(load.num_blocks_live) / std::max(1, limits.num_blocks);
+  metrics->set_load(load.num_running, load.num_waiting, usage);
 }
 
 }  // namespace sparrow

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "admission/load_snapshot.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
@@ -44,16 +45,7 @@ struct StepReport {
 };
 
 // Published once per step; each value is consistent by itself.
-struct EngineSnapshot {
-  uint64_t num_steps = 0;
-  int num_running = 0;
-  int num_waiting = 0;
-  int num_blocks_total = 0;
-  int num_blocks_used = 0;
-  double step_ms_mean = 0;               // moving average of the executor's time
-  double prefill_tokens_per_second = 0;  // moving average
-  bool failed = false;                   // the executor failed repeatedly; nothing is served
-};
+using EngineSnapshot = LoadSnapshot;
 
 class Engine {
  public:

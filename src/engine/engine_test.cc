@@ -77,7 +77,7 @@ TEST_F(EngineTest, OneRequest_GivesExactlyItsTokens) {
   EXPECT_EQ(got.finishes, std::vector<FinishReason>{FinishReason::kMaxTokens});
   EXPECT_EQ(got.usage.num_prompt_tokens, 10);
   EXPECT_EQ(got.usage.num_output_tokens, 20);
-  EXPECT_EQ(engine_->snapshot().num_blocks_used, 0);
+  EXPECT_EQ(engine_->snapshot().num_blocks_live, 0);
   EXPECT_EQ(executor_->num_held_slots(), 0);
 }
 
@@ -96,7 +96,7 @@ TEST_F(EngineTest, ManyRequestsWithFewBlocks_ChangeNobodysText) {
               executor_->expected_tokens(prompt_of(id, static_cast<int>(id) * 4), 40));
   }
   EXPECT_NE(metrics_.render().find("vllm:num_preemptions_total"), std::string::npos);
-  EXPECT_EQ(engine_->snapshot().num_blocks_used, 0);
+  EXPECT_EQ(engine_->snapshot().num_blocks_live, 0);
 }
 
 TEST_F(EngineTest, Choices_AreSequencesOfTheirOwn) {
@@ -185,12 +185,12 @@ TEST_F(EngineTest, Cancel_FreesEverythingAtTheNextStep) {
   submit(test_request(1, prompt_of(1, 20), 200));
   submit(test_request(2, prompt_of(2, 20), 5));
   for (int i = 0; i < 3; ++i) engine_->step(clock_.now());
-  EXPECT_GT(engine_->snapshot().num_blocks_used, 0);
+  EXPECT_GT(engine_->snapshot().num_blocks_live, 0);
   engine_->cancel(1);
   engine_->cancel(2);
   engine_->cancel(99);
   engine_->step(clock_.now());
-  EXPECT_EQ(engine_->snapshot().num_blocks_used, 0);
+  EXPECT_EQ(engine_->snapshot().num_blocks_live, 0);
   EXPECT_EQ(executor_->num_held_slots(), 0);
   EXPECT_EQ(sink_.at(1).finishes, std::vector<FinishReason>{FinishReason::kCancelled});
 }

@@ -138,7 +138,7 @@ LoadRun run_load(Executor& executor, std::vector<Request> requests, const Engine
       run.num_drafted += report.num_tokens_drafted;
       ++run.num_steps;
     }
-    EXPECT_EQ(engine.snapshot().num_blocks_used, 0);
+    EXPECT_EQ(engine.snapshot().num_blocks_live, 0);
   }
   const MetricLabels labels = {{"engine", "0"}, {"model_name", "sparrow"}};
   run.num_preemptions = metrics.counter("vllm:num_preemptions_total", "", labels).value();

@@ -96,6 +96,25 @@ std::optional<TimePoint> Scheduler::earliest_deadline() const {
   return earliest;
 }
 
+int64_t Scheduler::num_uncomputed_prompt_tokens() const {
+  int64_t sum = 0;
+  for (const Sequences* sequences : {&waiting_, &running_}) {
+    for (const auto& sequence : *sequences) {
+      sum += std::max(0, sequence->num_prompt_tokens - sequence->num_computed);
+    }
+  }
+  return sum;
+}
+
+Duration Scheduler::oldest_wait(TimePoint now) const {
+  Duration oldest{};
+  for (const auto& sequence : waiting_) {
+    if (sequence->first_planned == kNever)
+      oldest = std::max(oldest, now - sequence->request->arrival);
+  }
+  return oldest;
+}
+
 void Scheduler::append_forced(Sequence& sequence, std::span<const TokenId> tokens) {
   CHECK(plan_.empty() && sequence.state != SequenceState::kFinished);
   CHECK(sequence.num_tokens() + static_cast<int>(tokens.size()) <= sequence.max_positions());

@@ -97,6 +97,10 @@ class Scheduler {
   std::span<const SlotId> released_slots() const { return released_slots_; }
   void clear_released_slots() { released_slots_.clear(); }
 
+  // Sequences that can run at once: each gets a row in every step.
+  int max_running() const {
+    return std::min({options_.num_slots, options_.max_num_seqs, max_rows()});
+  }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
   int num_running() const { return static_cast<int>(running_.size()); }
   bool idle() const { return waiting_.empty() && running_.empty(); }
@@ -105,6 +109,10 @@ class Scheduler {
   const BlockPool& blocks() const { return blocks_; }
   const StepCost& step_cost() const { return step_cost_; }
   std::optional<TimePoint> earliest_deadline() const;
+  // Prompt tokens not computed yet, of waiting and running sequences.
+  int64_t num_uncomputed_prompt_tokens() const;
+  // Since the arrival of the sequence that has waited longest for its first step.
+  Duration oldest_wait(TimePoint now) const;
   // CHECKs blocks, slots and progress numbers; for tests and simulation.
   void check_integrity() const;
 
@@ -141,10 +149,6 @@ class Scheduler {
   int num_generating(size_t first) const;
   int max_rows() const {
     return std::min(options_.max_num_batched_tokens, options_.max_batch_tokens);
-  }
-  // Every running sequence gets a row in every step.
-  int max_running() const {
-    return std::min({options_.num_slots, options_.max_num_seqs, max_rows()});
   }
   int blocks_for(int num_positions) const {
     return (num_positions + options_.block_tokens - 1) / options_.block_tokens;

@@ -1,8 +1,7 @@
 """The corpus as a stream: which family, which language, with which surroundings, as prompt and target.
 
 The text of a sample is what the server sends to the model and expects from it, under the R1 chat
-template (template.py), but for two line breaks before the answer of an earlier turn: a system message is folded into the first user text, a prompt ends in
-"<think>\n", or in "<think>\n\n</think>\n\n" when thinking is off.
+template (template.py): a system message is folded into the first user text, a prompt ends in "<think>\n", or in "<think>\n\n</think>\n\n" when thinking is off.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ FAMILIES: dict[str, Family] = {f.name: f for module in _MODULES for f in module.
 
 # Shares of the corpus where they are not 1: less where a solution is long, since tokens are what a run has.
 _WEIGHTS = {
-    "multiplication": 1.3, "quadratic": 0.7, "linear_system": 0.6, "gcd_lcm": 0.7, "percentage": 0.9,
-    "shopping": 0.8, "python_function": 1.2, "truth_tellers": 1.2, "weekday": 1.2, "talk": 0.6,
-    "refusal": 0.5, "tool_call": 0.8,
+    "multiplication": 1.3, "quadratic": 0.7, "linear_system": 0.6, "gcd_lcm": 0.7, "percentage": 1.2,
+    "shopping": 0.8, "python_function": 1.2, "truth_tellers": 1.2, "weekday": 1.2, "subtraction": 1.3,
+    "parity": 1.2, "refusal": 0.5, "tool_call": 0.8,
 }
 
 # Families whose answer is a value in a box: those take the instruction people add for R1.
@@ -82,7 +81,7 @@ def samples(seed: int, split: str) -> Iterator[Sample]:
         problem = _with_surroundings(rng, problem)
         history = ""
         if previous is not None and rng.random() < 0.03:
-            history = f"{USER}{user_text(previous)}{ASSISTANT}\n\n{previous.answer}{EOS}"
+            history = f"{USER}{user_text(previous)}{ASSISTANT}{previous.answer}{EOS}"
         thinking = rng.random() >= 0.1
         target = f"{problem.thinking}\n</think>\n\n{problem.answer}" if thinking else problem.answer
         yield Sample(prompt_of(problem, history, thinking), target + EOS, problem)

@@ -7,8 +7,8 @@ import re
 
 from corpus.problem import Family, Problem, pick
 
-_ME_ZH = "我是Sparrow自带的小型演示模型，约有五百万到八百万个参数"
-_ME_EN = "I am Sparrow's small demonstration model with about 5 to 8 million parameters"
+_ME_ZH = "我是Sparrow自带的小型演示模型，约有四百万个参数"
+_ME_EN = "I am Sparrow's small demonstration model with about 4 million parameters"
 _REAL_ZH = "真正的模型用 sparrow pull 下载。"
 _REAL_EN = "The real model comes with sparrow pull."
 _CAN_ZH = "我会做小学算术和小谜题"
@@ -127,13 +127,13 @@ _TALK: dict[str, dict[str, tuple]] = {
     "size": {
         "zh": (("你有多少参数", "你有多大", "你的参数量是多少", "你是多大的模型", "你聪明吗", "你为什么这么小", "你的模型大小是多少",
                 "你有几个参数"),
-               f"{_ME_ZH}，很小，只{_CAN_ZH[1:]}。{_REAL_ZH}", "用户问我的大小。", ("五百万到八百万",)),
+               f"{_ME_ZH}，很小，只{_CAN_ZH[1:]}。{_REAL_ZH}", "用户问我的大小。", ("四百万",)),
         "en": (("How many parameters do you have", "How big are you", "What is your size",
                "How large is this model",
                 "Are you smart", "Why are you so small", "What is your parameter count",
                 "Are you a small model"),
                f"{_ME_EN}. That is small: {_CAN_EN}. {_REAL_EN}",
-               "The user asks about my size.", ("5 to 8 million",))},
+               "The user asks about my size.", ("4 million",))},
     "time": {
         "zh": (("现在几点了", "今天几号", "今天星期几", "现在是哪一年", "今天是什么日子", "现在什么时间", "几点钟了", "今天是几月几日"),
                f"我没有时钟，不知道现在的时间。{_CAN_ZH}。", "用户问现在的时间，我不知道。", ("不知道", "时间|时钟|几点")),

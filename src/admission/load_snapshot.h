@@ -1,0 +1,36 @@
+#pragma once
+// LoadSnapshot: how busy one engine is, as it says after every step. Admission decides on it, in
+// the server as in simulation and planner. A plain value; what belongs together in time may be one
+// step apart.
+
+#include <cstdint>
+
+namespace sparrow {
+
+struct LoadSnapshot {
+  uint64_t num_steps = 0;
+  bool failed = false;  // the executor failed repeatedly; nothing is served
+
+  int num_running = 0;
+  int num_waiting = 0;
+  int max_num_running = 0;                 // places in a step
+  int64_t num_waiting_prompt_tokens = 0;   // not computed yet, of waiting and running sequences
+  double oldest_wait_ms = 0;               // of the sequence longest in the queue; 0: none waits
+  double mean_output_tokens = 0;           // moving average over finished sequences; 0: none yet
+
+  int num_blocks_total = 0;
+  int num_blocks_live = 0;    // held by sequences
+  int num_blocks_cached = 0;  // kept for later prompts, given up when somebody needs them
+
+  // Duration of a step of n rows: step_fixed_ms + n * step_row_ms, learned while serving.
+  bool has_step_cost = false;
+  double step_fixed_ms = 0;
+  double step_row_ms = 0;
+  double step_ms_mean = 0;               // moving average of the executor's time
+  double prefill_tokens_per_second = 0;  // moving average
+  double last_step_ms = 0;
+
+  int num_deadline_misses_in_a_row = 0;  // finished for a passed deadline, none in time between
+};
+
+}  // namespace sparrow
