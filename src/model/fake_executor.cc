@@ -78,15 +78,20 @@ std::vector<TokenId> FakeExecutor::expected_tokens(const std::vector<TokenId>& p
 std::vector<TokenId> FakeExecutor::expected_tokens(const std::vector<TokenId>& prompt, int count,
                                                    const SamplingParams& params,
                                                    std::span<const TokenId> banned_early,
-                                                   int min_tokens) const {
+                                                   int min_tokens, TokenMasker* masker) const {
   Context context;
+  std::vector<uint32_t> mask(static_cast<size_t>(options_.limits.vocab_size + 31) / 32);
   start_context(context);
   for (const TokenId token : prompt) extend(context, token);
   std::vector<TokenId> tokens;
   for (int i = 0; i < count; ++i) {
     const auto banned = i < min_tokens ? banned_early : std::span<const TokenId>();
-    tokens.push_back(next_token(context, params, {.mask = {}, .banned = banned}));
-    extend(context, tokens.back());
+    const bool is_masked = masker != nullptr && masker->fill(mask);
+    const auto allowed = is_masked ? std::span<const uint32_t>(mask) : std::span<const uint32_t>();
+    const TokenId id = next_token(context, params, {.mask = allowed, .banned = banned});
+    if (id < 0 || (masker != nullptr && !masker->accept(id))) break;
+    tokens.push_back(id);
+    extend(context, id);
   }
   return tokens;
 }

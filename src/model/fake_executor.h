@@ -16,6 +16,7 @@
 #include <span>
 #include <vector>
 
+#include "core/token_masker.h"
 #include "model/executor.h"
 
 namespace sparrow {
@@ -56,12 +57,13 @@ class FakeExecutor final : public Executor {
   void release(SlotId slot) override;
 
   int num_held_slots() const;
-  // The tokens that a prompt leads to, without any batching: what every test compares with.
+  // The tokens that a prompt leads to, without any batching: what every test compares with. Fewer
+  // where a masker allows nothing or refuses a token.
   std::vector<TokenId> expected_tokens(const std::vector<TokenId>& prompt, int count) const;
   std::vector<TokenId> expected_tokens(const std::vector<TokenId>& prompt, int count,
                                        const SamplingParams& params,
                                        std::span<const TokenId> banned_early = {},
-                                       int min_tokens = 0) const;
+                                       int min_tokens = 0, TokenMasker* masker = nullptr) const;
 
  private:
   struct Cell {

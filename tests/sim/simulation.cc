@@ -4,248 +4,296 @@
 
 #include <algorithm>
 
+#include "engine/test_support.h"
+
 namespace sparrow {
 namespace {
 
-constexpr int kMaxSteps = 100'000;
-// Preemptions of one choice are logarithmic in its blocks (scheduler.h); at most 160 blocks here.
-constexpr uint64_t kMaxPreemptionsPerChoice = 9;
+constexpr uint64_t kMaxSteps = 200'000;
+constexpr uint64_t kRunStream = 5;
+constexpr int kMaxRetries = 100;
+constexpr int kBurstRequests = 20;
+// Ids nobody uses.
+constexpr uint64_t kUnknownId = uint64_t{1} << 40;
 
-bool is_natural(FinishReason reason) {
-  return reason == FinishReason::kStopToken || reason == FinishReason::kStopString ||
-         reason == FinishReason::kMaxTokens || reason == FinishReason::kContextFull;
-}
-
-FakeExecutorOptions with_faults(const Workload& workload, uint64_t seed) {
-  FakeExecutorOptions options = workload.executor;
-  const Faults& faults = workload.faults;
-  const auto hits = [seed](uint64_t kind, uint64_t at, int per_mille) {
-    return random_bits(seed, kind, at) % 1000 < static_cast<uint64_t>(per_mille);
-  };
-  options.fails = [=](uint64_t step) { return hits(2, step, faults.failed_step_per_mille); };
-  options.not_finite = [=](uint64_t step, size_t span) {
-    return hits(3, step * 1000 + span, faults.not_finite_per_mille);
-  };
-  options.extra_ms = [=](uint64_t step) {
-    return hits(4, step, faults.slow_step_per_mille) ? 10'000.0 : 0.0;
-  };
-  return options;
+const std::shared_ptr<const Tokenizer>& shared_tokenizer() {
+  static const std::shared_ptr<const Tokenizer> tokenizer = test_tokenizer();
+  return tokenizer;
 }
 
 }  // namespace
 
-Simulation::Simulation(uint64_t seed)
-    : seed_(seed),
-      workload_(make_workload(seed)),
-      random_(seed ^ 0x5EED),
-      executor_(with_faults(workload_, seed)),
-      engine_(executor_, *tokenizer_, workload_.engine, &metrics_) {
-  const ExecutorLimits limits = executor_.limits();
-  max_context_ = std::min(limits.max_context_tokens, limits.num_blocks * limits.block_tokens);
+void SimulationCounts::add(const SimulationCounts& other) {
+  num_runs += other.num_runs;
+  num_steps += other.num_steps;
+  num_requests += other.num_requests;
+  num_choices += other.num_choices;
+  num_ordinary_ends += other.num_ordinary_ends;
+  num_tokens += other.num_tokens;
+  num_prompt_tokens += other.num_prompt_tokens;
+  num_cached_tokens += other.num_cached_tokens;
+  num_preemptions += other.num_preemptions;
+  num_drafted += other.num_drafted;
+  num_accepted += other.num_accepted;
+  simulated_ms += other.simulated_ms;
+  for (size_t kind = 0; kind < kNumFaultKinds; ++kind) faults[kind] += other.faults[kind];
 }
+
+Simulation::Simulation(const SimulationOptions& options)
+    : options_(options),
+      faults_(options.seed, options.disabled),
+      workload_(make_workload(options.seed, faults_, options.max_requests,
+                              options.trace != nullptr ? *options.trace : std::vector<TraceRow>())),
+      max_context_(longest_context(workload_.executor.limits)),
+      random_(options.seed, kRunStream),
+      tokenizer_(shared_tokenizer()),
+      executor_(workload_.executor, faults_, result_.counts.faults),
+      client_(
+          random_.between(1, 3), [this](const std::string& what) { violate(what); },
+          [this](SimStream& stream, const StreamEvent& event) { on_event(stream, event); }),
+      engine_(std::make_unique<Engine>(executor_, *tokenizer_, workload_.engine, &metrics_)) {}
 
 void Simulation::violate(const std::string& what) {
-  if (result_.violation.empty()) {
-    result_.violation = fmt::format("seed {}, step {}: {}", seed_, result_.num_steps, what);
-  }
+  if (result_.violation.empty()) result_.violation = what;
 }
 
-bool Simulation::all_choices_ended(const Request& request) {
-  for (int choice = 0; choice < request.num_choices; ++choice) {
-    if (sink_.at(request.id, choice).finishes.empty()) return false;
+std::string Simulation::report(const std::string& what) const {
+  std::string replay = fmt::format("sparrow_sim --seed {}", options_.seed);
+  if (options_.max_requests != std::numeric_limits<int>::max()) {
+    replay += fmt::format(" --requests {}", options_.max_requests);
   }
+  for (size_t kind = 0; kind < kNumFaultKinds; ++kind) {
+    if (!options_.disabled[kind]) continue;
+    replay += fmt::format(" --without {}", fault_name(static_cast<FaultKind>(kind)));
+  }
+  if (options_.trace != nullptr) replay += " --trace (the same)";
+  return fmt::format("VIOLATION seed {}, step {}: {}\n{}replay: {}\n", options_.seed, step_, what,
+                     log_.text(), replay);
+}
+
+bool Simulation::strikes(FaultKind kind) {
+  if (!faults_.hits(kind, step_)) return false;
+  ++result_.counts.faults[static_cast<size_t>(kind)];
   return true;
+}
+
+bool Simulation::is_live(uint64_t request_id) const {
+  return std::any_of(live_.begin(), live_.end(), [&](size_t tag) {
+    return jobs_[tag].request.id == request_id && !jobs_[tag].has_ended();
+  });
 }
 
 void Simulation::submit_due() {
   while (next_arrival_ < workload_.arrivals.size() &&
          workload_.arrivals[next_arrival_].at <= now_) {
-    submit(workload_.arrivals[next_arrival_++]);
+    const Arrival& arrival = workload_.arrivals[next_arrival_++];
+    submit(arrival, arrival.request.id);
   }
 }
 
-void Simulation::submit(const Arrival& arrival) {
-  const Request& request = arrival.request;
-  const bool is_failed = engine_.snapshot().failed;
-  const StatusCode code = engine_.submit(request, &sink_).code();
-  bool is_right = code == StatusCode::kResourceExhausted;
-  if (is_failed || is_closed_) {
-    is_right = is_right || code == StatusCode::kUnavailable || arrival.is_refused;
-  } else if (arrival.is_refused) {
-    is_right = code == StatusCode::kInvalidArgument;
-  } else {
-    is_right = is_right || code == StatusCode::kOk;
+// In the order in which the engine looks.
+StatusCode Simulation::expected_code(const Arrival& arrival, uint64_t request_id) const {
+  const EngineOptions& options = workload_.engine;
+  if (engine_->snapshot().failed) return StatusCode::kUnavailable;
+  if (arrival.is_refused) return StatusCode::kInvalidArgument;
+  if (num_not_started_ + arrival.request.num_choices > options.max_num_queued_reqs) {
+    return StatusCode::kResourceExhausted;
   }
-  if (!is_right) violate(fmt::format("submit of {} gave code {}", request.id, int(code)));
-  if (code != StatusCode::kOk) return;
-  live_[request.id] = {.request = &request, .order = live_.size()};
-  result_.num_choices += request.num_choices;
-  if (random_.chance(workload_.faults.duplicate_id_per_mille)) {
-    ++result_.num_faults;
-    if (engine_.submit(request, &sink_).ok()) violate("a live id was accepted twice");
+  if (is_closed_) return StatusCode::kUnavailable;
+  if (num_in_inbox_ >= options.inbox_capacity) return StatusCode::kResourceExhausted;
+  return is_live(request_id) ? StatusCode::kInvalidArgument : StatusCode::kOk;
+}
+
+// Every submission is a job of its own, told from others by the tag in its seed.
+void Simulation::submit(const Arrival& arrival, uint64_t request_id) {
+  const size_t tag = jobs_.size();
+  Job& job = jobs_.emplace_back();
+  job.request = arrival.request;
+  job.request.id = request_id;
+  job.request.arrival = std::min(job.request.arrival, now_);
+  const uint64_t low_bits = job.request.sampling.seed & ((uint64_t{1} << kTagShift) - 1);
+  job.request.sampling.seed = (static_cast<uint64_t>(tag) << kTagShift) | low_bits;
+  job.mask = arrival.mask;
+  job.stream.tag = tag;
+  job.stream.reads_bytes_per_step = arrival.reads_bytes_per_step;
+  const StatusCode expected = expected_code(arrival, request_id);
+  const bool is_duplicate = is_live(request_id);
+  if (expected == StatusCode::kOk) {
+    const int num_choices = job.request.num_choices;
+    job.stream.choices.resize(static_cast<size_t>(num_choices));
+    executor_.expect(tag, num_choices, job.request.cache_salt);
+  }
+  Request request = job.request;
+  if (job.mask.seed != 0) request.masker = std::make_shared<SimMasker>(job.mask);
+  EventSink* const sink =
+      is_duplicate ? client_.sink(request_id) : client_.open(request_id, &job.stream);
+  const StatusCode code = engine_->submit(std::move(request), sink).code();
+  log_.add(step_, "submit (request, code)", request_id, static_cast<int64_t>(code));
+  if (code != expected) {
+    violate(fmt::format("submit of request {} gave code {}, expected {}", request_id,
+                        static_cast<int>(code), static_cast<int>(expected)));
+  }
+  if (code == StatusCode::kOk) {
+    note_accepted(job, arrival);
+  } else if (!is_duplicate) {
+    client_.forget(request_id);
+  }
+  if (arrival.is_refused) {
+    ++result_.counts.faults[static_cast<size_t>(FaultKind::kInvalidRequest)];
   }
 }
 
-// What clients and operators do between two steps.
-void Simulation::inject() {
-  const Faults& faults = workload_.faults;
-  if (!live_.empty() && random_.chance(faults.cancel_per_mille)) {
-    const auto victim = std::next(
-        live_.begin(), random_.between(0, static_cast<int>(live_.size()) - 1));  // ended ones too
-    for (int i = random_.between(1, 3); i > 0; --i) engine_.cancel(victim->first);
-    engine_.cancel(1'000'000 + random_.next() % 100);  // nobody's
-    victim->second.must_end_now = true;
-    ++result_.num_faults;
+void Simulation::note_accepted(Job& job, const Arrival& arrival) {
+  const Request& request = job.request;
+  job.is_accepted = true;
+  live_.push_back(job.stream.tag);
+  num_open_choices_ += request.num_choices;
+  num_not_started_ += request.num_choices;
+  ++num_in_inbox_;
+  const int room = max_context_ - static_cast<int>(request.prompt.size());
+  const int max_tokens = std::min(request.stop.max_tokens, room);
+  order_.accept(job.stream.tag, request.num_choices, request.priority, request.fairness_key,
+                ServiceOrder::cost_of(static_cast<int>(request.prompt.size()), max_tokens));
+  SimulationCounts& counts = result_.counts;
+  ++counts.num_requests;
+  counts.num_choices += static_cast<uint64_t>(request.num_choices);
+  const auto count_if = [&](FaultKind kind, bool is_so) {
+    counts.faults[static_cast<size_t>(kind)] += is_so ? 1 : 0;
+  };
+  count_if(FaultKind::kDeadline,
+           request.queue_deadline || request.first_token_deadline || request.total_deadline);
+  count_if(FaultKind::kMaskDeadEnd, job.mask.dead_end_at >= 0);
+  count_if(FaultKind::kMaskRefusal, job.mask.refuses_at >= 0);
+  if (strikes(FaultKind::kDuplicateId)) submit(arrival, request.id);
+}
+
+Simulation::Stage Simulation::stage_of(const Job& job) const {
+  Stage stage = Stage::kQueued;
+  for (int choice = 0; choice < job.request.num_choices; ++choice) {
+    const ChoiceRecord& seen = record(job, choice);
+    if (seen.num_sampled > 0) return Stage::kDecode;
+    if (seen.is_held) stage = Stage::kPrefill;
   }
-  if (random_.chance(faults.drain_per_mille)) {
-    engine_.stop_accepting();
+  return stage;
+}
+
+// Any job that has ended, or a live one at this stage; null when there is none.
+Simulation::Job* Simulation::pick(bool ended, Stage stage) {
+  const size_t start = random_.next() % 1024;
+  for (size_t i = 0; ended && i < jobs_.size(); ++i) {
+    Job& job = jobs_[(start + i) % jobs_.size()];
+    if (job.has_ended()) return &job;
+  }
+  if (ended) return nullptr;
+  for (size_t i = 0; i < live_.size(); ++i) {
+    Job& job = jobs_[live_[(start + i) % live_.size()]];
+    if (!job.has_ended() && stage_of(job) == stage) return &job;
+  }
+  return nullptr;
+}
+
+void Simulation::cancel(uint64_t request_id) {
+  log_.add(step_, "cancel (request)", request_id);
+  engine_->cancel(request_id);
+  for (const size_t tag : live_) {
+    Job& job = jobs_[tag];
+    if (job.request.id == request_id && !job.has_ended()) job.must_end_now = true;
+  }
+}
+
+void Simulation::inject_clients() {
+  const auto hang_up = [&](FaultKind kind, bool ended, Stage stage, int num_times) {
+    if (!faults_.hits(kind, step_)) return;
+    Job* const job = pick(ended, stage);
+    if (job == nullptr) return;
+    ++result_.counts.faults[static_cast<size_t>(kind)];
+    for (int i = 0; i < num_times; ++i) cancel(job->request.id);
+  };
+  hang_up(FaultKind::kHangUpQueued, false, Stage::kQueued, 1);
+  hang_up(FaultKind::kHangUpPrefill, false, Stage::kPrefill, 1);
+  hang_up(FaultKind::kHangUpDecode, false, Stage::kDecode, 1);
+  hang_up(FaultKind::kHangUpEnded, true, Stage::kQueued, 1);
+  hang_up(FaultKind::kDoubleCancel, false, Stage::kDecode, 2 + static_cast<int>(step_ % 2));
+  if (strikes(FaultKind::kUnknownCancel)) engine_->cancel(kUnknownId + step_);
+  if (faults_.hits(FaultKind::kRetry, step_) && num_retries_ < kMaxRetries) retry();
+  for (const size_t tag : live_) {
+    Job& job = jobs_[tag];
+    client_.read(job.stream);
+    if (!job.stream.is_too_slow || job.must_end_now || job.has_ended()) continue;
+    ++result_.counts.faults[static_cast<size_t>(FaultKind::kSlowReader)];
+    cancel(job.request.id);
+  }
+}
+
+// A client that loses its patience sends the same again, under its old id (which is taken until the
+// next step) and under a new one. One whose answer came may use its id again.
+void Simulation::retry() {
+  const bool of_ended = random_.chance(300);
+  Job* const old = pick(of_ended, random_.pick({Stage::kQueued, Stage::kPrefill, Stage::kDecode}));
+  if (old == nullptr || is_live(old->request.id) != !of_ended) return;
+  ++num_retries_;
+  ++result_.counts.faults[static_cast<size_t>(FaultKind::kRetry)];
+  Arrival again;
+  again.request = old->request;
+  again.request.arrival = now_;
+  again.mask = old->mask;
+  if (!of_ended) cancel(old->request.id);
+  submit(again, again.request.id);
+  if (!of_ended) submit(again, kUnknownId / 2 + jobs_.size());
+}
+
+void Simulation::inject_operators() {
+  if (strikes(FaultKind::kStopAccepting)) {
+    engine_->stop_accepting();
     is_closed_ = true;
-    ++result_.num_faults;
   }
-  if (random_.chance(faults.abort_per_mille)) {
-    engine_.abort_all(FinishReason::kCancelled);
-    for (auto& [id, live] : live_) live.must_end_now = true;
-    ++result_.num_faults;
+  if (strikes(FaultKind::kAbortAll)) {
+    log_.add(step_, "abort_all");
+    engine_->abort_all(FinishReason::kCancelled);
+    for (const size_t tag : live_) {
+      if (!jobs_[tag].has_ended()) jobs_[tag].must_end_now = true;
+    }
+  }
+  if (strikes(FaultKind::kBurst)) {
+    for (int i = 0; i < kBurstRequests && next_arrival_ < workload_.arrivals.size(); ++i) {
+      const Arrival& arrival = workload_.arrivals[next_arrival_++];
+      submit(arrival, arrival.request.id);
+    }
   }
 }
 
 void Simulation::move_clock(const StepReport& report) {
-  if (random_.chance(workload_.faults.clock_jump_per_mille)) {
-    ++result_.num_faults;
-    now_ += random_.pick<Duration>({std::chrono::hours(1), std::chrono::seconds(-1), Duration{}});
-    return;
-  }
-  now_ += report.executor_time;
-  const bool is_idle = engine_.idle() && next_arrival_ < workload_.arrivals.size();
+  if (strikes(FaultKind::kClockHour)) now_ += std::chrono::hours(1);
+  if (strikes(FaultKind::kClockBack)) now_ -= std::chrono::seconds(1);
+  if (!strikes(FaultKind::kClockFrozen)) now_ += report.executor_time;
+  const bool is_idle = engine_->idle() && next_arrival_ < workload_.arrivals.size();
   if (is_idle) now_ = std::max(now_, workload_.arrivals[next_arrival_].at);
 }
 
-void Simulation::check_step(const StepReport& report) {
-  engine_.check_integrity();
-  const ExecutorLimits limits = executor_.limits();
-  const int most_rows = std::min(limits.max_batch_tokens, workload_.engine.max_num_batched_tokens);
-  if (report.num_tokens_in > most_rows) violate("more rows than allowed");
-  if (report.num_tokens_drafted > 0 &&
-      report.num_tokens_in > workload_.engine.speculation.max_rows) {
-    violate("guesses in a large step");
-  }
-  if (report.num_spans > std::min(limits.num_slots, workload_.engine.max_num_seqs)) {
-    violate("more sequences than allowed");
-  }
-  if (!report.worked && !engine_.idle()) violate("an idle step although a request waits");
-  for (auto& [id, live] : live_) {
-    if (!live.has_ended) check_request(id, live);
-  }
-  const EngineSnapshot snapshot = engine_.snapshot();
-  if (engine_.idle() && snapshot.num_blocks_used != 0) violate("blocks leaked");
-  if (snapshot.num_running != executor_.num_held_slots()) violate("slots leaked");
-  result_.trace_hash = mix64(result_.trace_hash ^ static_cast<uint64_t>(report.num_tokens_in));
-  result_.trace_hash = mix64(result_.trace_hash ^ static_cast<uint64_t>(report.num_tokens_out));
-  result_.trace_hash = mix64(result_.trace_hash ^ static_cast<uint64_t>(snapshot.num_blocks_used));
-}
-
-void Simulation::check_request(uint64_t id, Live& live) {
-  live.has_ended = all_choices_ended(*live.request);
-  if (live.has_ended) return;
-  if (live.must_end_now) violate(fmt::format("request {} outlived its cancel", id));
-  const auto& deadline = live.request->total_deadline;
-  if (deadline && *deadline <= now_) violate(fmt::format("request {} outlived its deadline", id));
-  if (engine_.idle()) violate(fmt::format("request {} was lost", id));
-}
-
-void Simulation::check_choice(const Request& request, int choice) {
-  const Transcript& got = sink_.at(request.id, choice);
-  const auto fail = [&](const char* what) {
-    violate(fmt::format("request {} choice {}: {}", request.id, choice, what));
-  };
-  if (got.finishes.size() != 1) return fail("not exactly one end");
-  SamplingParams params = request.sampling;
-  params.choice = choice;
-  const int max_tokens =
-      std::min(request.stop.max_tokens, max_context_ - static_cast<int>(request.prompt.size()));
-  const auto count = static_cast<int>(got.tokens.size());
-  if (count > max_tokens) return fail("too many tokens");
-  const std::vector<TokenId> expected = executor_.expected_tokens(
-      request.prompt, count, params, request.stop.token_ids, request.stop.min_tokens);
-  if (got.tokens != expected) return fail("other tokens than alone");
-  const Outcome outcome = expected_outcome(*tokenizer_, request, expected, max_tokens);
-  if (got.answer != outcome.answer) return fail("another answer than alone");
-  if (got.reasoning != outcome.reasoning) return fail("other thoughts than alone");
-  if (is_natural(got.finishes[0]) ? got.finishes[0] != outcome.finish
-                                  : outcome.finish != FinishReason::kNone) {
-    return fail("another reason to end than alone");
-  }
-  if (got.finishes[0] == FinishReason::kNoMemory) return fail("accepted, then too large");
-  if (got.usage.num_output_tokens != count ||
-      got.usage.num_prompt_tokens != static_cast<int>(request.prompt.size()) ||
-      got.usage.num_reasoning_tokens != outcome.num_reasoning_tokens) {
-    return fail("wrong usage");
-  }
-  result_.num_finished_by_themselves += is_natural(got.finishes[0]) ? 1 : 0;
-  result_.num_tokens += got.tokens.size();
-}
-
-// Within a key and priority, nobody overtakes: compared by when they were first planned.
-void Simulation::check_order_of_service() {
-  std::map<std::pair<std::string, int>, std::map<uint64_t, TimePoint>> lanes;
-  for (const auto& [id, live] : live_) {
-    const Request& request = *live.request;
-    if (sink_.at(id).tokens.empty()) continue;
-    lanes[{request.fairness_key, request.priority}][live.order] =
-        request.arrival + sink_.at(id).usage.queue_time;
-  }
-  for (const auto& [lane, starts] : lanes) {
-    const bool in_order =
-        std::is_sorted(starts.begin(), starts.end(),
-                       [](const auto& a, const auto& b) { return a.second < b.second; });
-    if (!in_order) violate("a request was overtaken within its key");
-  }
-}
-
-uint64_t Simulation::counter(const char* name) {
-  return metrics_.counter(name, "", {{"engine", "0"}, {"model_name", "sparrow"}}).value();
-}
-
-void Simulation::check_end() {
-  size_t num_choices = 0;
-  for (const auto& [id, live] : live_) {
-    num_choices += static_cast<size_t>(live.request->num_choices);
-    for (int choice = 0; choice < live.request->num_choices; ++choice) {
-      check_choice(*live.request, choice);
-    }
-  }
-  for (const auto& [key, transcript] : sink_.transcripts) {
-    if (!live_.contains(key.first)) violate("events for a request that was never accepted");
-  }
-  if (sink_.transcripts.size() != num_choices) violate("more or fewer choices than asked for");
-  const bool has_faithful_clock = workload_.faults.clock_jump_per_mille == 0;
-  if (has_faithful_clock) check_order_of_service();
-  if (engine_.snapshot().num_blocks_used != 0) violate("blocks leaked at the end");
-  if (executor_.num_held_slots() != 0) violate("slots leaked at the end");
-  if (counter("vllm:generation_tokens_total") != result_.num_tokens) {
-    violate("the token counter is wrong");
-  }
-  if (workload_.engine.speculation.max_tokens > 0) {
-    result_.num_drafted = counter("vllm:spec_decode_num_draft_tokens_total");
-    result_.num_accepted = counter("vllm:spec_decode_num_accepted_tokens_total");
-    if (result_.num_accepted > result_.num_drafted) violate("more accepted than drafted");
-  }
-  result_.num_preemptions = counter("vllm:num_preemptions_total");
-  if (result_.num_preemptions > kMaxPreemptionsPerChoice * num_choices) violate("thrashing");
-}
-
 SimulationResult Simulation::run() {
-  while (next_arrival_ < workload_.arrivals.size() || !engine_.idle()) {
-    if (++result_.num_steps > kMaxSteps) violate("no end");
+  const auto has_work = [&] {
+    return next_arrival_ < workload_.arrivals.size() || !engine_->idle();
+  };
+  while (has_work() && result_.violation.empty()) {
+    if (++step_ > kMaxSteps) violate("no end");
     submit_due();
-    inject();
-    const StepReport report = engine_.step(now_);
+    inject_operators();
+    inject_clients();
+    if (strikes(FaultKind::kAbruptEnd)) {
+      is_torn_down_ = true;
+      break;
+    }
+    const StepReport report = engine_->step(now_);
     check_step(report);
-    if (!result_.violation.empty()) return result_;
     move_clock(report);
   }
-  engine_.step(now_);
-  check_end();
+  if (result_.violation.empty()) check_end();
+  result_.counts.num_runs = 1;
+  result_.counts.num_steps = step_;
+  const auto elapsed =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now_.time_since_epoch());
+  result_.counts.simulated_ms = static_cast<uint64_t>(std::max<int64_t>(elapsed.count(), 0));
+  result_.trace_hash = log_.hash();
   return result_;
 }
 

@@ -1,72 +1,142 @@
 #pragma once
 // Simulation: one seeded life of the serving core: engine, scheduler, KV blocks on the fake
-// executor and a simulated clock, with arrivals, cancels, deadlines and faults. Everything a user
-// relies on is checked after each step and at the end; the first violation is a sentence. One
-// thread; the same seed gives the same run.
+// executor and a virtual clock, with clients, operators and faults. Everything a user relies on is
+// checked after each step and at every end of an answer; the first violation is a sentence. One
+// thread; the same options give the same run.
 
-#include <map>
+#include <deque>
+#include <limits>
+#include <memory>
 #include <string>
+#include <vector>
 
-#include "engine/test_support.h"
+#include "base/metrics.h"
+#include "event_log.h"
+#include "faults.h"
+#include "service_order.h"
+#include "sim_client.h"
+#include "sim_executor.h"
 #include "workload.h"
 
 namespace sparrow {
 
+struct SimulationOptions {
+  uint64_t seed = 1;
+  int max_requests = std::numeric_limits<int>::max();  // the first ones of the seed
+  FaultSet disabled{};
+  const std::vector<TraceRow>* trace = nullptr;  // arrivals some seeds take theirs from
+};
+
+// Sums over runs. Plain numbers: processes hand it over as bytes.
+struct SimulationCounts {
+  uint64_t num_runs = 0;
+  uint64_t num_steps = 0;
+  uint64_t num_requests = 0;  // accepted
+  uint64_t num_choices = 0;
+  uint64_t num_ordinary_ends = 0;
+  uint64_t num_tokens = 0;
+  uint64_t num_prompt_tokens = 0;  // of started choices
+  uint64_t num_cached_tokens = 0;  // of those, found in the cache
+  uint64_t num_preemptions = 0;
+  uint64_t num_drafted = 0;
+  uint64_t num_accepted = 0;
+  uint64_t simulated_ms = 0;
+  FaultCounts faults{};
+
+  void add(const SimulationCounts& other);
+};
+
 struct SimulationResult {
   std::string violation;  // empty: none
   uint64_t trace_hash = 0;
-  int num_steps = 0;
-  int num_choices = 0;  // of accepted requests
-  int num_finished_by_themselves = 0;
-  int num_faults = 0;
-  uint64_t num_preemptions = 0;
-  uint64_t num_tokens = 0;
-  uint64_t num_drafted = 0;
-  uint64_t num_accepted = 0;
+  SimulationCounts counts;
 };
 
 class Simulation {
  public:
-  explicit Simulation(uint64_t seed);
+  explicit Simulation(const SimulationOptions& options);
   SimulationResult run();
 
+  // The last events and how to run it again; for a violation, or a CHECK that failed within.
+  std::string report(const std::string& what) const;
+
  private:
-  // A request the engine accepted.
-  struct Live {
-    const Request* request = nullptr;  // of the workload
-    bool must_end_now = false;         // cancelled or aborted before this step
-    bool has_ended = false;
-    uint64_t order = 0;  // of acceptance
+  // A request that was submitted, accepted or not.
+  struct Job {
+    Request request;  // without its masker
+    MaskRules mask;
+    SimStream stream;
+    bool is_accepted = false;
+    bool must_end_now = false;  // cancelled or aborted before this step
+    bool has_ended() const { return is_accepted && stream.num_open == 0; }
   };
+  enum class Stage { kQueued, kPrefill, kDecode };
 
   void submit_due();
-  void submit(const Arrival& arrival);
-  void inject();
+  void submit(const Arrival& arrival, uint64_t request_id);
+  StatusCode expected_code(const Arrival& arrival, uint64_t request_id) const;
+  void note_accepted(Job& job, const Arrival& arrival);
+  bool is_live(uint64_t request_id) const;
+  Request request_of(const Job& job) const;
+
+  bool strikes(FaultKind kind);
+  void inject_clients();
+  void inject_operators();
+  void retry();
+  void cancel(uint64_t request_id);
+  Job* pick(bool ended, Stage stage);
+  Stage stage_of(const Job& job) const;
+  const ChoiceRecord& record(const Job& job, int choice) const {
+    return executor_.record(job.stream.tag, choice);
+  }
   void move_clock(const StepReport& report);
+
+  void on_event(SimStream& stream, const StreamEvent& event);
+  void check_choice(const Job& job, int choice);
+  void check_tokens(const Job& job, int choice);
+  void check_usage(const Job& job, int choice, int num_reasoning_tokens);
+  bool has_cause(const Job& job, int choice) const;
+  bool was_refused_a_token(const Job& job, int choice) const;
+  void count_choice(const Job& job, int choice);
   void check_step(const StepReport& report);
-  void check_request(uint64_t id, Live& live);
-  void check_choice(const Request& request, int choice);
+  void check_starts();
+  void check_live_job(const Job& job);
+  void check_snapshot();
+  void check_next_wakeup(const StepReport& report);
   void check_end();
-  void check_order_of_service();
-  uint64_t counter(const char* name);
+  void check_counters();
+  uint64_t counter(const char* name, const char* reason = nullptr);
   void violate(const std::string& what);
-  bool all_choices_ended(const Request& request);
+  void violate(const Job& job, int choice, const char* what);
 
-  const uint64_t seed_;
+  const SimulationOptions options_;
+  const FaultPlan faults_;
   const Workload workload_;
+  const int max_context_;
+  SimulationResult result_;
   SeededRandom random_;
-  std::shared_ptr<const Tokenizer> tokenizer_ = test_tokenizer();
+  std::shared_ptr<const Tokenizer> tokenizer_;
   MetricsRegistry metrics_;
-  FakeExecutor executor_;
-  CollectingSink sink_;
-  Engine engine_;
-  int max_context_ = 0;
+  SimExecutor executor_;
+  SimClient client_;
+  std::unique_ptr<Engine> engine_;
 
+  EventLog log_;
+  ServiceOrder order_;
   TimePoint now_{};
+  uint64_t step_ = 0;
   size_t next_arrival_ = 0;
   bool is_closed_ = false;
-  std::map<uint64_t, Live> live_;  // accepted, by id; ended ones stay
-  SimulationResult result_;
+  bool is_torn_down_ = false;  // the engine was destroyed with work in it
+  std::deque<Job> jobs_;       // by tag
+  std::vector<size_t> live_;   // tags, in order of acceptance
+  int num_open_choices_ = 0;   // of live jobs
+  int num_not_started_ = 0;    // of those, never planned
+  size_t num_in_inbox_ = 0;    // requests
+  int num_retries_ = 0;
+  std::array<uint64_t, 4> num_finished_{};  // by the metrics' reason
+  uint64_t num_counted_tokens_ = 0;
+  uint64_t num_counted_prompt_tokens_ = 0;
 };
 
 }  // namespace sparrow

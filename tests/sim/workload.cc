@@ -1,11 +1,16 @@
 #include "workload.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "engine/test_support.h"
 
 namespace sparrow {
 namespace {
+
+constexpr uint64_t kMachineStream = 3;
+constexpr uint64_t kArrivalStream = 4;
+constexpr uint64_t kFirstRequestStream = 1'000;
 
 FakeExecutorOptions make_executor(SeededRandom& random) {
   FakeExecutorOptions fake;
@@ -58,169 +63,191 @@ void add_speculation(SeededRandom& random, Workload& workload) {
     if (bits % 1000 >= static_cast<uint64_t>(repeats_per_mille)) return std::nullopt;
     return tokens[tokens.size() - period];
   };
-  for (Arrival& arrival : workload.arrivals) {
-    arrival.request.speculative = !random.chance(100);
+}
+
+// Makes the requests of one run, one after the other.
+class RequestMaker {
+ public:
+  RequestMaker(uint64_t seed, const FaultPlan& faults, const Workload& workload)
+      : seed_(seed),
+        faults_(faults),
+        longest_(std::max(2, longest_context(workload.executor.limits))),
+        model_(workload.executor) {
+    SeededRandom random(seed, kMachineStream + 10);
+    shared_text_ = static_cast<uint64_t>(random.between(0, 89));
+    share_per_mille_ = random.pick({0, 500, 900, 1000});
+    num_salts_ = random.pick({1, 1, 2, 3});
+    num_tenants_ = random.pick({1, 2, 3, 8});
   }
-}
 
-Faults make_faults(SeededRandom& random) {
-  Faults faults;
-  const auto some = [&](int share, int most) {
-    return random.chance(share) ? random.between(1, most) : 0;
-  };
-  faults.cancel_per_mille = some(600, 300);
-  faults.deadline_per_mille = some(400, 500);
-  faults.failed_step_per_mille = some(200, 100);
-  faults.not_finite_per_mille = some(300, 30);
-  faults.slow_step_per_mille = some(200, 50);
-  faults.clock_jump_per_mille = some(200, 50);
-  faults.duplicate_id_per_mille = some(200, 200);
-  faults.too_long_per_mille = some(200, 200);
-  faults.drain_per_mille = some(100, 5);
-  faults.abort_per_mille = some(100, 5);
-  return faults;
-}
-
-void add_deadlines(SeededRandom& random, Request& request) {
-  const auto later = [&] { return request.arrival + from_ms(random.between(0, 2000)); };
-  if (random.chance(400)) request.queue_deadline = later();
-  if (random.chance(400)) request.first_token_deadline = later();
-  if (random.chance(400)) request.total_deadline = later();
-}
-
-std::vector<TokenId> make_prompt(SeededRandom& random, int length) {
-  // Many begin alike.
-  std::vector<TokenId> prompt = prompt_of(random.chance(500) ? 1 : random.next() % 90, length);
-  if (length > 1 && random.chance(500)) prompt.back() = random.between(0, 255);
-  return prompt;
-}
-
-Request make_request(SeededRandom& random, uint64_t id, int longest) {
-  const int prompt_len =
-      random.chance(100) ? longest - 1 : random.between(1, std::max(1, longest * 2 / 3));
-  Request request = test_request(id, make_prompt(random, std::min(prompt_len, longest - 1)),
-                                 random.chance(200) ? 1000 : random.between(1, 60));
-  request.sampling.temperature = random.pick({0.0, 1.0});
-  request.sampling.seed = random.next() % 3;
-  request.num_choices = random.chance(150) ? random.between(2, 4) : 1;
-  request.priority = random.chance(200) ? random.between(-1, 1) : 0;
-  request.fairness_key = random.pick({"", "", "a", "b"});
-  if (random.chance(500)) {
-    request.reasoning = {
-        .start = kThinkStart, .end = kThinkEnd, .starts_inside = random.chance(500)};
-  }
-  request.stop.token_ids = {kEos};
-  request.stop.ignore_eos = random.chance(200);
-  if (random.chance(300)) {
-    request.stop.min_tokens = random.between(0, std::min(20, request.stop.max_tokens));
-  }
-  for (int i = random.chance(400) ? random.between(1, 3) : 0; i > 0; --i) {
-    std::string stop;
-    for (int n = random.between(1, 6); n > 0; --n) {
-      stop += static_cast<char>('a' + random.between(0, 2));
+  Arrival make(size_t tag, TimePoint at, const TraceRow* row) {
+    SeededRandom random(seed_, kFirstRequestStream + tag);
+    Arrival arrival;
+    arrival.at = at;
+    Request& request = arrival.request;
+    request = test_request(tag + 1, make_prompt(random, row), make_max_tokens(random, row));
+    request.arrival = at;
+    request.sampling.temperature = random.pick({0.0, 1.0});
+    request.sampling.seed = (static_cast<uint64_t>(tag) << kTagShift) + random.next() % 3;
+    request.num_choices = random.chance(150) ? random.between(2, 4) : 1;
+    request.priority = random.chance(200) ? random.between(-1, 1) : 0;
+    request.fairness_key = "tenant" + std::to_string(random.between(1, num_tenants_));
+    request.cache_salt = salt_of(random);
+    request.speculative = !random.chance(100);
+    request.skip_special_tokens = !random.chance(100);
+    add_stop_rules(random, request);
+    add_constraint(random, tag, arrival);
+    add_deadlines(random, tag, request);
+    if (faults_.hits(FaultKind::kInvalidRequest, tag)) spoil(random, arrival);
+    if (faults_.hits(FaultKind::kSlowReader, tag)) {
+      arrival.reads_bytes_per_step = random.pick({0, 0, 1, 3});
     }
-    request.stop.strings.push_back(stop);
+    return arrival;
   }
-  request.stop.include_stop_string = random.chance(300);
-  return request;
-}
 
-// The first stop string to be complete, the longest of those; text.size() + 1 when there is none.
-size_t first_stop_end(const std::string& text, const std::vector<std::string>& stops,
-                      size_t& match_len) {
-  for (size_t end = 1; end <= text.size(); ++end) {
-    match_len = 0;
-    for (const std::string& stop : stops) {
-      if (stop.size() <= end && text.compare(end - stop.size(), stop.size(), stop) == 0) {
-        match_len = std::max(match_len, stop.size());
+ private:
+  std::string salt_of(SeededRandom& random) const {
+    const int salt = random.between(1, num_salts_);
+    return salt == 1 ? "" : "salt" + std::to_string(salt);
+  }
+
+  int make_max_tokens(SeededRandom& random, const TraceRow* row) const {
+    const int any = random.chance(200) ? 1000 : random.between(1, 60);
+    return row == nullptr ? any : std::max(1, row->num_output_tokens / 8);
+  }
+
+  std::vector<TokenId> make_prompt(SeededRandom& random, const TraceRow* row) {
+    int length = random.between(1, std::max(1, longest_ * 2 / 3));
+    if (random.chance(100)) length = longest_ - 1;
+    if (random.chance(100)) length = 1;
+    if (row != nullptr) length = std::max(1, row->num_prompt_tokens / 32);
+    length = std::min(length, longest_ - 1);
+    std::vector<TokenId> prompt = follow_up(random);
+    if (prompt.empty()) {
+      const bool shares = random.chance(share_per_mille_);
+      prompt = prompt_of(shares ? shared_text_ : random.next() % 90, length);
+      if (length > 1 && random.chance(500)) {  // differs somewhere: in the last token, or before
+        const int at = random.chance(500) ? length - 1 : random.between(0, length - 1);
+        prompt[static_cast<size_t>(at)] = random.between(0, 255);
       }
     }
-    if (match_len > 0) return end;
+    spoken_.push_back(prompt);
+    return prompt;
   }
-  return text.size() + 1;
-}
+
+  // The next turn of an earlier conversation: its prompt, what a greedy model answered, a question.
+  std::vector<TokenId> follow_up(SeededRandom& random) {
+    if (spoken_.empty() || !random.chance(share_per_mille_ / 3)) return {};
+    std::vector<TokenId> prompt = spoken_[random.next() % spoken_.size()];
+    const std::vector<TokenId> answer = model_.expected_tokens(prompt, random.between(1, 30));
+    prompt.insert(prompt.end(), answer.begin(), answer.end());
+    for (int i = random.between(0, 8); i > 0; --i) prompt.push_back(random.between(0, 255));
+    if (prompt.size() >= static_cast<size_t>(longest_)) return {};
+    return prompt;
+  }
+
+  static void add_stop_rules(SeededRandom& random, Request& request) {
+    if (random.chance(500)) {
+      request.reasoning = {
+          .start = kThinkStart, .end = kThinkEnd, .starts_inside = random.chance(500)};
+    }
+    request.stop.token_ids = {kEos};
+    request.stop.ignore_eos = random.chance(200);
+    if (random.chance(300)) {
+      request.stop.min_tokens = random.between(0, std::min(20, request.stop.max_tokens));
+    }
+    for (int i = random.chance(400) ? random.between(1, 3) : 0; i > 0; --i) {
+      std::string stop;
+      for (int n = random.between(1, 6); n > 0; --n) {
+        stop += static_cast<char>('a' + random.between(0, 2));
+      }
+      request.stop.strings.push_back(stop);
+    }
+    request.stop.include_stop_string = random.chance(300);
+  }
+
+  void add_constraint(SeededRandom& random, size_t tag, Arrival& arrival) const {
+    const bool is_dead = faults_.hits(FaultKind::kMaskDeadEnd, tag);
+    const bool refuses = faults_.hits(FaultKind::kMaskRefusal, tag);
+    if (!random.chance(100) && !is_dead && !refuses) return;
+    arrival.request.num_choices = 1;
+    arrival.mask.seed = random.next() | 1;
+    if (is_dead) arrival.mask.dead_end_at = random.between(0, 20);
+    if (refuses) arrival.mask.refuses_at = random.between(0, 20);
+  }
+
+  void add_deadlines(SeededRandom& random, size_t tag, Request& request) const {
+    if (!faults_.hits(FaultKind::kDeadline, tag)) return;
+    const auto later = [&] { return request.arrival + from_ms(random.between(0, 2000)); };
+    if (random.chance(400)) request.queue_deadline = later();
+    if (random.chance(400)) request.first_token_deadline = later();
+    if (random.chance(400)) request.total_deadline = later();
+  }
+
+  void spoil(SeededRandom& random, Arrival& arrival) const {
+    Request& request = arrival.request;
+    arrival.is_refused = true;
+    switch (random.between(0, 7)) {
+      case 0:
+        request.prompt.clear();
+        break;
+      case 1:
+        request.prompt.back() = random.pick({-1, kTestVocab, 1'000'000'000});
+        break;
+      case 2:
+        request.stop.max_tokens = random.pick({0, -1});
+        break;
+      case 3:
+        request.stop.min_tokens = request.stop.max_tokens + 1;
+        break;
+      case 4:
+        request.num_choices = random.pick({0, -1, 129, 1 << 30});
+        break;
+      case 5:
+        request.sampling.temperature = -1;
+        break;
+      case 6:
+        request.stop.strings.assign(65, "x");
+        break;
+      default:
+        request.prompt.resize(static_cast<size_t>(longest_ + random.between(0, 100)), 'x');
+    }
+  }
+
+  const uint64_t seed_;
+  const FaultPlan& faults_;
+  const int longest_;
+  const FakeExecutor model_;
+  uint64_t shared_text_ = 0;
+  int share_per_mille_ = 0;
+  int num_salts_ = 1;
+  int num_tenants_ = 1;
+  std::vector<std::vector<TokenId>> spoken_;  // prompts so far
+};
 
 }  // namespace
 
-Workload make_workload(uint64_t seed) {
-  SeededRandom random(seed);
-  Workload workload;
-  workload.executor = make_executor(random);
-  workload.engine = make_engine(random);
-  workload.faults = make_faults(random);
-  const ExecutorLimits& limits = workload.executor.limits;
-  const int longest =
-      std::max(2, std::min(limits.max_context_tokens, limits.num_blocks * limits.block_tokens));
-  const int mean_gap_ms = random.pick({0, 5, 100});
-  TimePoint at{};
-  const int num_requests = random.between(1, 50);
-  for (int i = 0; i < num_requests; ++i) {
-    if (!random.chance(300)) at += from_ms(random.between(0, 2 * mean_gap_ms));
-    Arrival arrival;
-    arrival.at = at;
-    arrival.request = make_request(random, static_cast<uint64_t>(i) + 1, longest);
-    arrival.request.arrival = at;
-    if (random.chance(workload.faults.deadline_per_mille)) add_deadlines(random, arrival.request);
-    if (random.chance(workload.faults.too_long_per_mille)) {
-      arrival.request.prompt.resize(static_cast<size_t>(longest + random.between(0, 100)), 'x');
-      arrival.is_refused = true;
-    }
-    workload.arrivals.push_back(std::move(arrival));
-  }
-  SeededRandom speculation_random(seed ^ 0xD4AF7);
-  add_speculation(speculation_random, workload);
-  return workload;
+int longest_context(const ExecutorLimits& limits) {
+  return std::min(limits.max_context_tokens, limits.num_blocks * limits.block_tokens);
 }
 
-Outcome expected_outcome(const Tokenizer& tokenizer, const Request& request,
-                         std::span<const TokenId> tokens, int max_tokens) {
-  Outcome outcome;
-  const ReasoningTokens& marks = request.reasoning;
-  bool thinking = marks.starts_inside;
-  std::vector<TokenId> segment;  // of one channel
-  // Text of the segment so far, cut at a stop string if it is an answer.
-  const auto segment_text = [&](bool& stopped) {
-    std::string text = tokenizer.decode(segment, request.skip_special_tokens);
-    if (thinking) return text;
-    size_t match_len = 0;
-    const size_t end = first_stop_end(text, request.stop.strings, match_len);
-    stopped = end <= text.size();
-    if (stopped) text.resize(request.stop.include_stop_string ? end : end - match_len);
-    return text;
-  };
-  std::string open_text;
-  const auto close_segment = [&] {
-    (thinking ? outcome.reasoning : outcome.answer) += open_text;
-    segment.clear();
-    open_text.clear();
-  };
-  int count = 0;
-  for (const TokenId id : tokens) {
-    ++count;
-    const bool is_stop = id == kEos && !request.stop.ignore_eos;
-    const bool is_mark = id == marks.start || id == marks.end;
-    const bool switches = id == (thinking ? marks.end : marks.start);
-    if (thinking || switches) ++outcome.num_reasoning_tokens;
-    bool stopped = false;
-    if (switches) {
-      close_segment();
-      thinking = !thinking;
-    } else if (!is_stop && !is_mark) {
-      segment.push_back(id);
-    }
-    open_text = segment_text(stopped);
-    if (is_stop)
-      outcome.finish = FinishReason::kStopToken;
-    else if (stopped)
-      outcome.finish = FinishReason::kStopString;
-    else if (count == request.stop.max_tokens)
-      outcome.finish = FinishReason::kMaxTokens;
-    else if (count == max_tokens)
-      outcome.finish = FinishReason::kContextFull;
-    if (outcome.finish != FinishReason::kNone) break;
+Workload make_workload(uint64_t seed, const FaultPlan& faults, int max_requests,
+                       const std::vector<TraceRow>& trace) {
+  Workload workload;
+  SeededRandom machine(seed, kMachineStream);
+  workload.executor = make_executor(machine);
+  workload.engine = make_engine(machine);
+  add_speculation(machine, workload);
+  RequestMaker maker(seed, faults, workload);
+  SeededRandom random(seed, kArrivalStream);
+  ArrivalProcess arrivals(random, trace);
+  const int num_requests = random.chance(50) ? random.between(100, 300) : random.between(1, 50);
+  TimePoint at{};
+  for (int i = 0; i < std::min(num_requests, max_requests); ++i) {
+    at += from_ms(arrivals.next_gap_ms(random));
+    workload.arrivals.push_back(maker.make(static_cast<size_t>(i), at, arrivals.row()));
   }
-  close_segment();
-  return outcome;
+  return workload;
 }
 
 }  // namespace sparrow
