@@ -180,7 +180,7 @@ TEST(Queueing, EqualSharing_DoesNotCareHowLengthsAreDistributed) {
   constexpr double kMeanTokens = 50;
   const auto mean_sojourn_ms = [&](const std::function<int(SeededRandom&)>& num_tokens) {
     Queue queue(4, 256, kMeanTokens * kRowMs / kUtilisation);
-    QueueExecutor executor(256, [](int num_spans) {
+    QueueExecutor executor(256, [&](int num_spans) {
       return QueueExecutor::StepEnd{num_spans * kRowMs, -1};
     });
     return queue.run(executor, 20'000, num_tokens).mean_sojourn_ms();

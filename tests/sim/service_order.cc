@@ -44,11 +44,13 @@ ServiceOrder::Position ServiceOrder::find(size_t tag, int choice) {
   return at;
 }
 
-std::string ServiceOrder::start(size_t tag, int choice) {
+std::string ServiceOrder::start(size_t tag, int choice,
+                                const std::function<bool(size_t tag)>& may_wait) {
   const Position started = find(tag, choice);
   std::string wrong;
   for (Position other = waiting_.begin(); other != waiting_.end(); ++other) {
     if (other == started || other->priority > started->priority) continue;
+    if (may_wait(other->tag)) continue;
     const bool came_first = other < started;
     if (other->priority < started->priority) {
       wrong = fmt::format("request {} went before {}, which is more urgent", tag, other->tag);

@@ -5,6 +5,7 @@
 // Cheng 1996, theorem 1). Knows requests, not the scheduler's code. One thread.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -17,8 +18,9 @@ class ServiceOrder {
   static uint64_t cost_of(int num_prompt_tokens, int max_tokens);
 
   void accept(size_t tag, int num_choices, int priority, const std::string& key, uint64_t cost);
-  // First plan of a choice. Says what is wrong, or nothing.
-  std::string start(size_t tag, int choice);
+  // First plan of a choice. Those for whom `may_wait` is true wait of their own will (for a prefix
+  // that another computes) and may be overtaken. Says what is wrong, or nothing.
+  std::string start(size_t tag, int choice, const std::function<bool(size_t tag)>& may_wait);
   // Ended before its first plan.
   void drop(size_t tag, int choice);
 

@@ -37,8 +37,7 @@ SimExecutor::SimExecutor(const FakeExecutorOptions& options, const FaultPlan& fa
     : fake_(with_faults(options, faults, counts)),
       block_tokens_(options.limits.block_tokens),
       held_(static_cast<size_t>(options.limits.num_slots)),
-      num_readers_(static_cast<size_t>(options.limits.num_blocks), 0),
-      block_salts_(static_cast<size_t>(options.limits.num_blocks), 0) {}
+      blocks_(static_cast<size_t>(options.limits.num_blocks)) {}
 
 void SimExecutor::expect(size_t tag, int num_choices, const std::string& cache_salt) {
   if (records_.size() <= tag) {
@@ -53,106 +52,111 @@ const ChoiceRecord& SimExecutor::record(size_t tag, int choice) const {
   return records_.at(tag).at(static_cast<size_t>(choice));
 }
 
-ChoiceRecord& SimExecutor::mutable_record(const Held& held) {
+ChoiceRecord& SimExecutor::record_of(const Held& held) {
   return records_.at(held.tag).at(static_cast<size_t>(held.choice));
+}
+
+SimExecutor::BlockState& SimExecutor::block_of(const Span& span, int32_t index) {
+  const BlockId block = plan_->block_ids.at(static_cast<size_t>(span.block_begin + index));
+  return blocks_.at(static_cast<size_t>(block));
 }
 
 void SimExecutor::forget_step() {
   starts_.clear();
+  held_tags_.clear();
   num_rows_ = 0;
 }
 
 Ticket SimExecutor::begin(const BatchPlan& plan) {
   plan_ = &plan;
   num_rows_ = plan.num_tokens();
-  for (const SlotStart& start : plan.slot_starts) note_start(start);
-  for (const Span& span : plan.spans) watch_blocks(plan, span);
+  for (const SlotStart& start : plan.slot_starts) note_start(plan, start);
+  for (const Held& held : held_) {
+    if (held.is_used) held_tags_.push_back(held.tag);
+  }
+  for (const Span& span : plan.spans) note_span(plan, span);
   check_no_gap(plan);
   return fake_.begin(plan);
 }
 
-void SimExecutor::note_start(const SlotStart& start) {
+void SimExecutor::note_start(const BatchPlan& plan, const SlotStart& start) {
   Held& held = held_.at(static_cast<size_t>(start.slot));
-  held = {.tag = tag_of(*start.params), .choice = start.params->choice, .is_used = true};
-  ChoiceRecord& record = mutable_record(held);
-  if (record.is_held)
-    violation_ = fmt::format("choice {} of {} holds two slots", held.choice, held.tag);
+  held = {.tag = tag_of(*start.params),
+          .choice = start.params->choice,
+          .is_used = true,
+          .first_step = plan.step};
+  ChoiceRecord& record = record_of(held);
+  if (record.is_held) violation_ = fmt::format("{} holds two slots", held.tag);
   record.is_held = true;
   const bool is_first = record.num_starts++ == 0;
   starts_.push_back({held.tag, held.choice, is_first});
   if (!is_first) return;
   for (Held& other : held_) {
-    if (&other != &held && other.is_used) ++mutable_record(other).num_starts_of_others;
+    if (&other != &held && other.is_used) ++record_of(other).num_starts_of_others;
+  }
+}
+
+void SimExecutor::note_span(const BatchPlan& plan, const Span& span) {
+  Held& held = held_.at(static_cast<size_t>(span.slot));
+  ChoiceRecord& record = record_of(held);
+  if (!held.has_span && record.num_starts == 1) record.first_cached = span.first_position;
+  held.has_span = true;
+  held.last_step = plan.step;
+  held.is_generating = span.num_logit_rows > 0;
+  const int32_t first_written = span.first_position / block_tokens_;
+  for (int32_t index = 0; index < span.num_blocks; ++index) {
+    BlockState& block = block_of(span, index);
+    if (index >= first_written) {
+      block = {.salt = salts_[held.tag]};
+      continue;
+    }
+    if (block.salt != salts_[held.tag]) {
+      violation_ = fmt::format("{} reads a block of another cache salt", held.tag);
+    }
+    if (block.poisoned_step > 0 && held.first_step > block.poisoned_step) {
+      violation_ = fmt::format("{} reads a block of a sequence that was not finite", held.tag);
+    }
   }
 }
 
 void SimExecutor::check_no_gap(const BatchPlan& plan) {
-  for (const Span& span : plan.spans) {
-    Held& held = held_[static_cast<size_t>(span.slot)];
-    held.last_step = plan.step;
-    held.is_generating = span.num_logit_rows > 0;
-  }
   for (const Held& held : held_) {
     if (!held.is_used || !held.is_generating || held.last_step == plan.step) continue;
     violation_ = fmt::format("{} generates and was left out of a step", held.tag);
   }
 }
 
-void SimExecutor::drop_blocks(Held& held) {
-  for (const BlockId block : held.blocks) --num_readers_[static_cast<size_t>(block)];
-  held.blocks.clear();
-}
-
-void SimExecutor::watch_blocks(const BatchPlan& plan, const Span& span) {
-  Held& held = held_.at(static_cast<size_t>(span.slot));
-  ChoiceRecord& record = mutable_record(held);
-  if (!held.has_span && record.num_starts == 1) record.first_cached = span.first_position;
-  held.has_span = true;
-  drop_blocks(held);
-  const int32_t first_written = span.first_position / block_tokens_;
-  const int32_t computed = span.first_position + span.num_tokens - span.num_drafts;
-  for (int32_t at = 0; at < span.num_blocks; ++at) {
-    const BlockId id = plan.block_ids.at(static_cast<size_t>(span.block_begin + at));
-    const auto block = static_cast<size_t>(id);
-    if (at < first_written) {
-      if (block_salts_.at(block) != salts_[held.tag]) {
-        violation_ = fmt::format("{} reads block {} of another cache salt", held.tag, id);
-      }
-    } else {
-      if (num_readers_.at(block) > 0) {
-        violation_ = fmt::format("{} writes block {} that another reads", held.tag, id);
-      }
-      block_salts_[block] = salts_[held.tag];
-    }
-    if (at * block_tokens_ >= computed) continue;
-    held.blocks.push_back(id);
-    ++num_readers_[block];
+void SimExecutor::poison(const Span& span) {
+  for (int32_t index = 0; index < span.num_blocks; ++index) {
+    block_of(span, index).poisoned_step = plan_->step;
   }
 }
 
 const StepResult& SimExecutor::wait(Ticket ticket) {
   const StepResult& result = fake_.wait(ticket);
   for (size_t i = 0; i < plan_->spans.size(); ++i) {
-    ChoiceRecord& record = mutable_record(held_[static_cast<size_t>(plan_->spans[i].slot)]);
+    const Span& span = plan_->spans[i];
+    ChoiceRecord& record = record_of(held_[static_cast<size_t>(span.slot)]);
     record.saw_failed_step |= result.failed;
     if (result.failed) continue;
-    const SpanResult& span = result.spans[i];
-    record.num_sampled += span.num_tokens;
-    for (int32_t at = 0; at < span.num_tokens; ++at) {
-      const auto index = static_cast<size_t>(span.token_begin + at);
+    const SpanResult& produced = result.spans[i];
+    record.num_sampled += produced.num_tokens;
+    for (int32_t at = 0; at < produced.num_tokens; ++at) {
+      const auto index = static_cast<size_t>(produced.token_begin + at);
       record.saw_not_finite |= result.tokens[index].not_finite;
     }
+    // With guesses the answer may have ended before the row that was not finite.
+    if (record.saw_not_finite && produced.num_tokens == 1) poison(span);
   }
   return result;
 }
 
 void SimExecutor::release(SlotId slot) {
   Held& held = held_.at(static_cast<size_t>(slot));
-  ChoiceRecord& record = mutable_record(held);
+  ChoiceRecord& record = record_of(held);
   record.is_held = false;
-  held.is_used = false;
   ++record.num_releases;
-  drop_blocks(held);
+  held.is_used = false;
   fake_.release(slot);
 }
 

@@ -1,9 +1,10 @@
 #pragma once
 // SimExecutor: the fake executor with faults, and the witness of a simulated run. It knows a
 // sequence by the tag in its sampling seed and its choice, and keeps what it saw of each: starts,
-// rows, tokens, faults. Beyond the fake's own checks of every plan it watches the sharing of
-// blocks: nobody writes a block that another sequence reads, and nobody reads what was written
-// under another cache salt. One thread.
+// rows, tokens, faults. Beyond the fake's own checks of every plan it watches whose blocks are
+// read: nobody reads what was written under another cache salt, nobody who starts later reads the
+// blocks of a sequence whose logits were not finite, and who generates stands in every step. One
+// thread.
 
 #include <string>
 #include <vector>
@@ -20,7 +21,7 @@ struct ChoiceRecord {
   int num_releases = 0;
   int first_cached = 0;          // position of the very first row: what was there already
   int num_sampled = 0;           // tokens handed out, those the engine dropped included
-  int num_starts_of_others = 0;  // first starts of others since its own
+  int num_starts_of_others = 0;  // first starts of others while it was held
   bool is_held = false;
   bool saw_not_finite = false;
   bool saw_failed_step = false;
@@ -35,7 +36,7 @@ struct Start {
 
 class SimExecutor final : public Executor {
  public:
-  // `counts` outlives this object.
+  // `faults` and `counts` outlive this object.
   SimExecutor(const FakeExecutorOptions& options, const FaultPlan& faults, FaultCounts& counts);
 
   // Before its first plan.
@@ -51,8 +52,9 @@ class SimExecutor final : public Executor {
   const FakeExecutor& fake() const { return fake_; }
   int num_held_slots() const { return fake_.num_held_slots(); }
   const ChoiceRecord& record(size_t tag, int choice) const;
-  // Of the last plan, in its order. Empty after forget_step().
+  // Of the last plan; all empty after forget_step().
   const std::vector<Start>& starts() const { return starts_; }
+  const std::vector<size_t>& held_tags() const { return held_tags_; }  // with those starting
   int num_rows() const { return num_rows_; }
   void forget_step();
   // Empty: none.
@@ -65,24 +67,29 @@ class SimExecutor final : public Executor {
     bool is_used = false;
     bool has_span = false;
     bool is_generating = false;  // its last span was sampled
+    uint64_t first_step = 0;
     uint64_t last_step = 0;
-    std::vector<BlockId> blocks{};  // that hold its computed positions
+  };
+  struct BlockState {
+    uint64_t salt = 0;           // of its last writer
+    uint64_t poisoned_step = 0;  // a sequence with it had logits that were not finite; 0: no
   };
 
-  void note_start(const SlotStart& start);
+  void note_start(const BatchPlan& plan, const SlotStart& start);
+  void note_span(const BatchPlan& plan, const Span& span);
   void check_no_gap(const BatchPlan& plan);
-  void watch_blocks(const BatchPlan& plan, const Span& span);
-  void drop_blocks(Held& held);
-  ChoiceRecord& mutable_record(const Held& held);
+  void poison(const Span& span);
+  BlockState& block_of(const Span& span, int32_t index);
+  ChoiceRecord& record_of(const Held& held);
 
   FakeExecutor fake_;
   const int32_t block_tokens_;
   std::vector<std::vector<ChoiceRecord>> records_;  // by tag and choice
   std::vector<uint64_t> salts_;                     // by tag
   std::vector<Held> held_;                          // by slot
-  std::vector<int32_t> num_readers_;                // by block: sequences that hold it computed
-  std::vector<uint64_t> block_salts_;               // by block: of its last writer
+  std::vector<BlockState> blocks_;
   std::vector<Start> starts_;
+  std::vector<size_t> held_tags_;
   const BatchPlan* plan_ = nullptr;
   int num_rows_ = 0;
   std::string violation_;

@@ -100,6 +100,7 @@ class Simulation {
   void count_choice(const Job& job, int choice);
   void check_step(const StepReport& report);
   void check_starts();
+  bool may_wait_for_prefix(size_t tag) const;
   void check_live_job(const Job& job);
   void check_snapshot();
   void check_next_wakeup(const StepReport& report);
