@@ -134,8 +134,8 @@ void Simulation::check_usage(const Job& job, int choice, int num_reasoning_token
                          usage.decode_time >= Duration{};
   if (is_monotone && !has_order) violate(job, choice, "an effect before its cause");
   // Room asked for doubles with every preemption; a newcomer may take it once more.
-  const int most_preemptions =
-      2 + std::bit_width(static_cast<unsigned>(workload_.executor.limits.num_blocks));
+  const auto num_blocks = static_cast<unsigned>(workload_.executor.limits.num_blocks);
+  const int most_preemptions = 2 + static_cast<int>(std::bit_width(num_blocks));
   if (seen.num_starts - 1 > most_preemptions + seen.num_starts_of_others) {
     violate(job, choice, "preempted over and over");
   }
@@ -154,7 +154,7 @@ void Simulation::count_choice(const Job& job, int choice) {
     counts.num_cached_tokens += static_cast<uint64_t>(seen.first_cached);
   }
   counts.num_tokens += got.tokens.size();
-  counts.num_ordinary_ends += is_ordinary_end(got.finish) ? 1 : 0;
+  counts.num_ordinary_ends += is_ordinary_end(got.finish) ? 1u : 0u;
   num_counted_tokens_ += static_cast<uint64_t>(got.usage.num_output_tokens);
   if (got.usage.num_output_tokens > 0) num_counted_prompt_tokens_ += job.request.prompt.size();
   ++num_finished_[metrics_reason(got.finish)];
