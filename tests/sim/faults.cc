@@ -60,10 +60,12 @@ uint64_t total(const FaultCounts& counts) {
 FaultPlan::FaultPlan(uint64_t seed, const FaultSet& disabled) : seed_(seed) {
   SeededRandom random(seed, kSwarmStream);
   const int num_active = random.between(3, 8);
-  for (int i = 0; i < num_active; ++i) {
+  FaultSet chosen;
+  while (chosen.count() < static_cast<size_t>(num_active)) {
     const auto kind = static_cast<size_t>(random.between(0, static_cast<int>(kNumFaultKinds) - 1));
     const int per_mille = random.between(1, kRows[kind].most_per_mille);
-    if (!disabled[kind]) per_mille_[kind] = per_mille;
+    if (!chosen[kind] && !disabled[kind]) per_mille_[kind] = per_mille;
+    chosen.set(kind);
   }
 }
 
