@@ -42,7 +42,7 @@ class SimClient {
   SimClient(int num_loops, Violate violate, OnEvent on_event);
 
   // Unsent bytes of one stream before it is given up.
-  static constexpr size_t kMaxBufferedBytes = 256;
+  static constexpr size_t kMaxBufferedBytes = 96;
 
   // The sink of the request's loop. A request id may come again when its stream has ended.
   EventSink* open(uint64_t request_id, SimStream* stream);
