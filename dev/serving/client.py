@@ -92,6 +92,16 @@ def _read_events(response, answer: Answer, leave_after: int, read_slowly_s: floa
             return
 
 
+def post(url: str, path: str, body: dict, headers: dict | None = None) -> dict:
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+    connection.request("POST", path, json.dumps(body),
+                       {"Content-Type": "application/json", **(headers or {})})
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    return answer
+
+
 def percentile(values: list[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))] if ordered else float("nan")

@@ -13,14 +13,17 @@ import argparse
 import json
 import random
 
-from client import ask
-
-WORDS = ("apple river stone winter garden number table window answer people water light "
-         "music paper forest animal doctor market bridge summer").split()
-
+from client import ask, post
 
 def question(rng: random.Random, num_tokens: int) -> str:
-    return " ".join(rng.choice(WORDS) for _ in range(num_tokens))
+    """Digits: a token each for tokenizers of the R1 family that were trained to split numbers."""
+    return "".join(rng.choice("0123456789") for _ in range(num_tokens))
+
+
+def digit_bias(url: str) -> dict[str, float]:
+    """Answers of digits only: their text gives the same tokens again."""
+    tokens = post(url, "/tokenize", {"prompt": "0123456789", "add_special_tokens": False})["tokens"]
+    return {str(token): 100 for token in tokens}
 
 
 def main() -> None:
@@ -34,11 +37,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
+    bias = digit_bias(arguments.url)
     messages, prompt_tokens, cached_tokens, previous, reusable = [], 0, 0, 0, 0
     for turn in range(arguments.turns):
         messages.append({"role": "user", "content": question(rng, arguments.question_tokens)})
         body = {"messages": messages, "max_tokens": arguments.answer_tokens, "ignore_eos": True,
-                "temperature": 0.6, "seed": turn}
+                "temperature": 0.6, "seed": turn, "logit_bias": bias}
         if arguments.no_thinking:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         answer = ask(arguments.url, body)
