@@ -64,12 +64,16 @@ SimExecutor::BlockState& SimExecutor::block_of(const Span& span, int32_t index) 
 void SimExecutor::forget_step() {
   starts_.clear();
   held_tags_.clear();
+  held_before_.clear();
   num_rows_ = 0;
 }
 
 Ticket SimExecutor::begin(const BatchPlan& plan) {
   plan_ = &plan;
   num_rows_ = plan.num_tokens();
+  for (const Held& held : held_) {
+    if (held.is_used) held_before_.push_back({held.tag, held.choice, held.num_computed});
+  }
   for (const SlotStart& start : plan.slot_starts) note_start(plan, start);
   for (const Held& held : held_) {
     if (held.is_used) held_tags_.push_back(held.tag);
@@ -103,6 +107,7 @@ void SimExecutor::note_span(const BatchPlan& plan, const Span& span) {
   held.has_span = true;
   held.last_step = plan.step;
   held.is_generating = span.num_logit_rows > 0;
+  held.num_computed = span.first_position + span.num_tokens - span.num_drafts;
   const int32_t first_written = span.first_position / block_tokens_;
   for (int32_t index = 0; index < span.num_blocks; ++index) {
     BlockState& block = block_of(span, index);

@@ -34,6 +34,13 @@ struct Start {
   bool is_first = false;
 };
 
+// A sequence that held a slot before a plan.
+struct HeldBefore {
+  size_t tag = 0;
+  int choice = 0;
+  int num_computed = 0;  // positions, those of right guesses not counted
+};
+
 class SimExecutor final : public Executor {
  public:
   // `faults` and `counts` outlive this object.
@@ -55,6 +62,8 @@ class SimExecutor final : public Executor {
   // Of the last plan; all empty after forget_step().
   const std::vector<Start>& starts() const { return starts_; }
   const std::vector<size_t>& held_tags() const { return held_tags_; }  // with those starting
+  // Before the last plan.
+  const std::vector<HeldBefore>& held_before() const { return held_before_; }
   int num_rows() const { return num_rows_; }
   void forget_step();
   // Empty: none.
@@ -67,6 +76,7 @@ class SimExecutor final : public Executor {
     bool is_used = false;
     bool has_span = false;
     bool is_generating = false;  // its last span was sampled
+    int num_computed = 0;
     uint64_t first_step = 0;
     uint64_t last_step = 0;
   };
@@ -90,6 +100,7 @@ class SimExecutor final : public Executor {
   std::vector<BlockState> blocks_;
   std::vector<Start> starts_;
   std::vector<size_t> held_tags_;
+  std::vector<HeldBefore> held_before_;
   const BatchPlan* plan_ = nullptr;
   int num_rows_ = 0;
   std::string violation_;

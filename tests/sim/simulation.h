@@ -101,6 +101,8 @@ class Simulation {
   void check_step(const StepReport& report);
   void check_starts();
   bool may_wait_for_prefix(size_t tag) const;
+  bool has_whole_cache() const;
+  void check_reuse(const Start& start);
   void check_live_job(const Job& job);
   void check_snapshot();
   void check_next_wakeup(const StepReport& report);

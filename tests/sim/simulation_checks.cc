@@ -189,24 +189,12 @@ void Simulation::check_step(const StepReport& report) {
   executor_.forget_step();
 }
 
-// Its first block is held by a sequence that may not have computed it, or what follows, yet.
-bool Simulation::may_wait_for_prefix(size_t tag) const {
-  const Request& request = jobs_[tag].request;
-  const auto size = static_cast<size_t>(workload_.executor.limits.block_tokens);
-  if (request.prompt.size() <= size) return false;
-  return std::any_of(executor_.held_tags().begin(), executor_.held_tags().end(), [&](size_t held) {
-    const Request& other = jobs_[held].request;
-    return other.cache_salt == request.cache_salt && other.prompt.size() >= size &&
-           std::equal(other.prompt.begin(), other.prompt.begin() + static_cast<ptrdiff_t>(size),
-                      request.prompt.begin());
-  });
-}
-
 void Simulation::check_starts() {
   for (const Start& start : executor_.starts()) {
     log_.add(step_, start.is_first ? "start (tag, choice)" : "resume (tag, choice)", start.tag,
              start.choice);
     if (!start.is_first) continue;
+    check_reuse(start);
     --num_not_started_;
     const std::string wrong = order_.start(start.tag, start.choice,
                                            [this](size_t tag) { return may_wait_for_prefix(tag); });

@@ -42,6 +42,8 @@ EngineOptions make_engine(SeededRandom& random) {
   options.max_step_ms = random.pick({5.0, 30.0, 250.0});
   if (random.chance(300)) options.max_num_queued_reqs = random.between(1, 20);
   if (random.chance(200)) options.inbox_capacity = static_cast<size_t>(random.between(1, 8));
+  options.prefix.enabled = random.chance(850);
+  options.prefix.hash_bits = random.pick({128, 128, 128, 6, 2});
   return options;
 }
 
@@ -92,6 +94,7 @@ class RequestMaker {
     request.num_choices = random.chance(150) ? random.between(2, 4) : 1;
     request.priority = random.chance(200) ? random.between(-1, 1) : 0;
     request.fairness_key = "tenant" + std::to_string(random.between(1, num_tenants_));
+    request.tenant = request.fairness_key;
     request.cache_salt = salt_of(random);
     request.speculative = !random.chance(100);
     request.skip_special_tokens = !random.chance(100);
