@@ -19,13 +19,18 @@ int common_prefix(const Request& a, const Request& b) {
 
 }  // namespace
 
-// Its first block is held by a sequence that may not have computed it, or what follows, yet.
+// A sequence that holds a slot begins with the same block, or may with its answer. Where hashes
+// collide one may wait for a block that turns out to be another's.
 bool Simulation::may_wait_for_prefix(size_t tag) const {
-  if (!workload_.engine.prefix.enabled) return false;
+  const PrefixOptions& prefix = workload_.engine.prefix;
+  if (!prefix.enabled) return false;
+  if (prefix.hash_bits < 128) return true;
   const Request& request = jobs_[tag].request;
   const int size = workload_.executor.limits.block_tokens;
   return std::any_of(executor_.held_tags().begin(), executor_.held_tags().end(), [&](size_t held) {
-    return common_prefix(request, jobs_[held].request) >= size;
+    const Request& other = jobs_[held].request;
+    const int whole = std::min(size, static_cast<int>(other.prompt.size()));
+    return other.cache_salt == request.cache_salt && common_prefix(request, other) >= whole;
   });
 }
 
