@@ -297,15 +297,16 @@ bool AnswerStore::Impl::make_room(const AnswerEntry& entry, int64_t bytes, PutOu
     statement.reset();
     return value;
   };
-  if (!entry.listed && read_sum(sum_listed) + bytes > options.max_bytes) return false;
+  if (!entry.listed && read_sum(sum_listed) > options.max_bytes - bytes) return false;
   while (true) {
     const int64_t total = read_sum(sum);
     if (writer.failed()) return false;
-    if (total >= 0 && total + bytes <= options.max_bytes) {
+    const bool sane = total >= 0 && total < kMaxSaneBytes;
+    if (sane && total <= options.max_bytes - bytes) {
       outcome.bytes = total + bytes;
       return true;
     }
-    if (total < 0 || total > kMaxSaneBytes || !evict_one(entry.listed)) {
+    if (!sane || !evict_one(entry.listed)) {
       damaged = !writer.failed();
       return false;
     }

@@ -213,6 +213,7 @@ TEST(AnswerStoreFaults, RandomlyDamagedFiles_NeverGiveAWrongAnswer) {
   const std::string path = directory.file("a");
   fill(path);
   const std::string whole = read_bytes(path);
+  int num_usable = 0;
   for (uint64_t seed = 0; seed < 150; ++seed) {
     std::string bytes = whole;
     const uint64_t num_changes = 1 + random_bits(seed, 0, 0) % 200;
@@ -225,11 +226,14 @@ TEST(AnswerStoreFaults, RandomlyDamagedFiles_NeverGiveAWrongAnswer) {
     AnswerStore store({.path = path});
     const bool opened = store.open(kNow).ok();
     count_right_answers(store);
-    for (uint64_t number = 0; number < 20; ++number) store.put(sized_entry(number), kNow);
+    // A put() that finds the damage begins a new file; the rounds after it fill that one.
+    for (uint64_t i = 0; i < 60; ++i) store.put(sized_entry(i % 20), kNow);
     const int num_found = count_right_answers(store);
-    // The header may now name another program: then the file is left alone.
-    EXPECT_TRUE(num_found >= 19 || !opened) << "seed " << seed;
+    // The header may now name another program, or a file that is only read: then it is left alone.
+    EXPECT_TRUE(num_found >= 20 || !opened || !store.is_writable(kNow)) << "seed " << seed;
+    num_usable += num_found >= 20 ? 1 : 0;
   }
+  EXPECT_GT(num_usable, 130);
 }
 
 TEST(AnswerStoreFaults, FilesOfSomethingElse_AreLeftAlone) {
