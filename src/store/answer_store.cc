@@ -197,11 +197,14 @@ Status AnswerStore::Impl::open_once(bool& damaged_file) {
     reader.execute("PRAGMA query_only = ON");
     prepare_statements();
   }
-  const std::string message = writer.failed() ? writer.message() : reader.message();
+  std::string message = writer.failed() ? writer.message() : reader.message();
   SqlError error = writer.take_error();
   const SqlError read_error = reader.take_error();
   if (error == SqlError::kNone) error = read_error;
-  if (state == SchemaState::kDamaged) error = SqlError::kDamaged;
+  if (state == SchemaState::kDamaged) {
+    error = SqlError::kDamaged;
+    message = "its tables are not ours";
+  }
   damaged_file = error == SqlError::kDamaged;
   return error == SqlError::kNone ? ok_status() : status_of(error, options.path, message);
 }

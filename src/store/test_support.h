@@ -18,7 +18,12 @@ namespace sparrow {
 class TestDirectory {
  public:
   TestDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sparrow_XXXXXX").string();
+    // In memory where possible: these tests are about what is written, not about waiting for disks.
+    std::error_code error;
+    const bool has_memory_disk = std::filesystem::is_directory("/dev/shm", error);
+    const std::filesystem::path base =
+        has_memory_disk ? "/dev/shm" : std::filesystem::temp_directory_path();
+    std::string pattern = (base / "sparrow_XXXXXX").string();
     const char* made = ::mkdtemp(pattern.data());
     EXPECT_NE(made, nullptr);
     path_ = pattern;
