@@ -1,6 +1,7 @@
 // What a disk and a kill can do to the answer cache: it ends up usable, with whole answers only.
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/resource.h>

@@ -1,5 +1,6 @@
 #include "store/answer_store.h"
 
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <atomic>

@@ -2,7 +2,6 @@
 // For tests of this folder: a new empty directory that is removed at the end, and answers whose
 // value follows from the key, so that a torn or mixed-up one is seen.
 
-#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include <iterator>
 #include <string>
 
+#include "base/check.h"
 #include "base/random.h"
 #include "store/answer_store.h"
 
@@ -25,7 +25,7 @@ class TestDirectory {
         has_memory_disk ? "/dev/shm" : std::filesystem::temp_directory_path();
     std::string pattern = (base / "sparrow_XXXXXX").string();
     const char* made = ::mkdtemp(pattern.data());
-    EXPECT_NE(made, nullptr);
+    CHECK(made != nullptr);
     path_ = pattern;
   }
   ~TestDirectory() { std::filesystem::remove_all(path_); }
