@@ -20,9 +20,7 @@ http::Response routing_error(int status, std::string_view message, const http::R
 
 struct ApiServer::Impl {
   Impl(ApiOptions options, MetricsRegistry& metrics)
-      : context(std::move(options), metrics),
-        http_metrics(metrics),
-        router(routing_error) {
+      : context(std::move(options), metrics), http_metrics(metrics), router(routing_error) {
     add_chat_endpoint(router, context);
     add_completions_endpoint(router, context);
     add_models_endpoints(router, context);

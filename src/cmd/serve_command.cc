@@ -9,6 +9,7 @@
 
 #include "api/api_server.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
 #include "cmd/model_session.h"
@@ -47,7 +48,6 @@ void log_flags_without_effect(const OptionValues& values) {
   constexpr std::pair<const char*, const char*> kNotes[] = {
       {"enforce-eager", "there are no CUDA graphs on a CPU"},
       {"trust-remote-code", "no code from a model is ever run"},
-      {"enable-prefix-caching", "prompt prefixes are not shared yet"},
       {"reasoning-parser", "the model's own think tokens decide"},
       {"workers", "one process serves everybody"},
   };
@@ -122,6 +122,8 @@ EngineOptions engine_options(const OptionValues& values, const std::string& mode
   options.max_step_ms = values.number("max-step-ms");
   options.max_num_queued_reqs = static_cast<int>(values.integer("max-num-queued-reqs"));
   options.model_name = model_name;
+  options.prefix.enabled = values.flag("enable-prefix-caching");
+  options.prefix.key = {entropy64(), entropy64()};
   return options;
 }
 

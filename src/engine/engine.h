@@ -18,6 +18,7 @@
 #include "core/request.h"
 #include "engine/stream_event.h"
 #include "model/executor.h"
+#include "scheduler/prefix_sharing.h"
 #include "scheduler/speculation.h"
 #include "tokenizer/tokenizer.h"
 
@@ -31,6 +32,7 @@ struct EngineOptions {
   size_t inbox_capacity = 4096;        // commands not yet drained
   std::string model_name = "sparrow";  // label of the metrics
   SpeculationOptions speculation;      // guesses that shorten repeating text; off by default
+  PrefixOptions prefix;                // KV blocks shared by sequences with the same beginning
 };
 
 struct StepReport {

@@ -1,6 +1,7 @@
 #include "scheduler/step_cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace sparrow {
 namespace {
@@ -11,12 +12,20 @@ constexpr double kFade = 0.98;
 // took more than this many times as long as predicted counts as that much. A real change to slower
 // is still followed, a factor at a time.
 constexpr double kMaxSurprise = 4;
+// Weight of the newest step in the mean surprise; the budget keeps this many times it in reserve.
+constexpr double kSurpriseWeight = 0.05;
+constexpr double kReserve = 2;
 
 }  // namespace
 
 void StepCost::observe(int num_rows, double duration_ms) {
   const double n = num_rows;
-  if (known()) duration_ms = std::min(duration_ms, kMaxSurprise * predict_ms(num_rows) + 1);
+  if (known()) {
+    const double predicted_ms = predict_ms(num_rows);
+    duration_ms = std::min(duration_ms, kMaxSurprise * predicted_ms + 1);
+    const double off = predicted_ms > 0 ? std::abs(duration_ms / predicted_ms - 1) : 0;
+    surprise_ += kSurpriseWeight * (std::min(off, 1.0) - surprise_);
+  }
   weight_ = weight_ * kFade + 1;
   sum_n_ = sum_n_ * kFade + n;
   sum_nn_ = sum_nn_ * kFade + n * n;
@@ -44,7 +53,7 @@ double StepCost::predict_ms(int num_rows) const { return fixed_ms_ + row_ms_ * n
 
 int StepCost::rows_within(double budget_ms, int min_rows, int max_rows) const {
   if (!known() || row_ms_ <= 0) return max_rows;
-  const double rows = (budget_ms - fixed_ms_) / row_ms_;
+  const double rows = (budget_ms / (1 + kReserve * surprise_) - fixed_ms_) / row_ms_;
   return static_cast<int>(std::clamp<double>(rows, min_rows, std::max(min_rows, max_rows)));
 }
 

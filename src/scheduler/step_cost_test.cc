@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/random.h"
+
 namespace sparrow {
 namespace {
 
@@ -14,6 +16,22 @@ TEST(StepCost, Line_IsFoundFromMixedSteps) {
   EXPECT_NEAR(cost.fixed_ms(), 40, 1);
   EXPECT_NEAR(cost.row_ms(), 2, 0.05);
   EXPECT_EQ(cost.rows_within(101, 1, 1000), 30) << "(101 - 40) / 2";
+}
+
+TEST(StepCost, UnsteadyMachine_GetsShorterSteps) {
+  StepCost steady, unsteady;
+  int num_over = 0, num_large = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const double noise = 1 + 0.4 * (random_uniform(3, 0, static_cast<uint64_t>(i)) - 0.5);
+    const int rows = i % 4 == 0 ? 8 : unsteady.rows_within(250, 16, 1000);
+    const double took_ms = (40 + 2.0 * rows) * noise;
+    steady.observe(rows, 40 + 2.0 * rows);
+    unsteady.observe(rows, took_ms);
+    num_large += i > 200 && rows > 8;
+    num_over += i > 200 && rows > 8 && took_ms > 250;
+  }
+  EXPECT_GE(steady.rows_within(250, 16, 1000), 103) << "nearly all of 105";
+  EXPECT_LE(num_over, num_large / 10) << "half of them would be over without the reserve";
 }
 
 TEST(StepCost, StepsOfOneSize_CountAsRowsOnly) {

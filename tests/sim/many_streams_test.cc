@@ -93,7 +93,7 @@ TEST(ManyStreams, RandomDisconnects_LeakNothingAndChangeNobodysText) {
   EXPECT_TRUE(thread.drain(clock.now() + std::chrono::seconds(30)));
   thread.stop();
   engine.check_integrity();
-  EXPECT_EQ(engine.snapshot().num_blocks_used, 0);
+  EXPECT_EQ(engine.snapshot().num_blocks_live, 0);
   EXPECT_EQ(executor.num_held_slots(), 0);
 }
 

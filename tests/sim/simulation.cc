@@ -137,11 +137,11 @@ void Simulation::check_step(const StepReport& report) {
     if (!live.has_ended) check_request(id, live);
   }
   const EngineSnapshot snapshot = engine_.snapshot();
-  if (engine_.idle() && snapshot.num_blocks_used != 0) violate("blocks leaked");
+  if (engine_.idle() && snapshot.num_blocks_live != 0) violate("blocks leaked");
   if (snapshot.num_running != executor_.num_held_slots()) violate("slots leaked");
   result_.trace_hash = mix64(result_.trace_hash ^ static_cast<uint64_t>(report.num_tokens_in));
   result_.trace_hash = mix64(result_.trace_hash ^ static_cast<uint64_t>(report.num_tokens_out));
-  result_.trace_hash = mix64(result_.trace_hash ^ static_cast<uint64_t>(snapshot.num_blocks_used));
+  result_.trace_hash = mix64(result_.trace_hash ^ static_cast<uint64_t>(snapshot.num_blocks_live));
 }
 
 void Simulation::check_request(uint64_t id, Live& live) {
@@ -220,7 +220,7 @@ void Simulation::check_end() {
   if (sink_.transcripts.size() != num_choices) violate("more or fewer choices than asked for");
   const bool has_faithful_clock = workload_.faults.clock_jump_per_mille == 0;
   if (has_faithful_clock) check_order_of_service();
-  if (engine_.snapshot().num_blocks_used != 0) violate("blocks leaked at the end");
+  if (engine_.snapshot().num_blocks_live != 0) violate("blocks leaked at the end");
   if (executor_.num_held_slots() != 0) violate("slots leaked at the end");
   if (counter("vllm:generation_tokens_total") != result_.num_tokens) {
     violate("the token counter is wrong");

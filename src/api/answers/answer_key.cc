@@ -82,8 +82,8 @@ void append_reasoning(KeyWriter& key, const ReasoningTokens& reasoning) {
 
 void append_request(KeyWriter& key, const Request& request, bool with_prompt, bool with_seed) {
   const auto& [id, label, prompt, sampling, stop, reasoning, num_choices, skip_special_tokens,
-               speculative, priority, fairness_key, cache_salt, masker, arrival, queue_deadline,
-               first_token_deadline, total_deadline] = request;
+               speculative, priority, fairness_key, tenant, cache_salt, masker, arrival,
+               queue_deadline, first_token_deadline, total_deadline] = request;
   if (with_prompt) key.ids(prompt);
   append_sampling(key, sampling, with_seed && !sampling.greedy());
   append_stop(key, stop, with_prompt);
