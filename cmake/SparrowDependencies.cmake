@@ -56,6 +56,28 @@ if(SPARROW_PULL_MISSING)
   message(STATUS "`sparrow pull` is off, without ${SPARROW_PULL_MISSING}; dev/setup.sh installs it")
 endif()
 
+# The answer cache needs SQLite; without it the rest builds and --answer-cache says what is missing.
+option(SPARROW_WITH_SQLITE "Build the answer cache (needs SQLite)" ON)
+set(SPARROW_SQLITE_MISSING TRUE)
+if(SPARROW_WITH_SQLITE)
+  find_package(SQLite3 3.35 QUIET)
+  if(SQLite3_FOUND)
+    include(CheckCXXSourceCompiles)
+    set(CMAKE_REQUIRED_LIBRARIES SQLite::SQLite3)
+    check_cxx_source_compiles("
+      #include <sqlite3.h>
+      int main() { return sqlite3_libversion_number() == 0; }"
+      SPARROW_SQLITE_LINKS)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+    if(SPARROW_SQLITE_LINKS)
+      set(SPARROW_SQLITE_MISSING FALSE)
+    endif()
+  endif()
+endif()
+if(SPARROW_SQLITE_MISSING)
+  message(STATUS "The answer cache is off, without SQLite (package libsqlite3-dev); dev/setup.sh installs it")
+endif()
+
 if(SPARROW_BUILD_TESTS)
   find_package(GTest QUIET)
   if(NOT GTest_FOUND)

@@ -18,15 +18,21 @@ case "$mode" in
 esac
 
 tools=(g++ cmake ninja-build ccache mold make pkg-config ca-certificates)
-libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev libcurl4-openssl-dev libssl-dev)
-# Without these only `sparrow pull` is left out of the build.
-optional=(libcurl4-openssl-dev libssl-dev)
+libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev)
+# Without these only `sparrow pull`, or the answer cache (SQLite), is left out of the build.
+optional=(libcurl4-openssl-dev libssl-dev libsqlite3-dev)
 test_libraries=(libgtest-dev libbenchmark-dev)
 test_tools=(clang-format-14 python3 python3-venv binutils)
 
 say() { printf 'setup: %s\n' "$*"; }
 installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
 unpacked() { [ -e ".deps/stamp/$1" ]; }
+without() {
+  case "$1" in
+    libsqlite3-dev) printf 'the answer cache is not built without it' ;;
+    *) printf "'sparrow pull' is not built without it" ;;
+  esac
+}
 is_optional() { [[ " ${optional[*]} " == *" $1 "* ]]; }
 # Other packages bring the same library: libcurl for another TLS library is as good.
 have_library() {
@@ -101,14 +107,14 @@ if [ "${#missing[@]}" -gt 0 ]; then
         # Conflicts with libboost1.74-dev: --no-remove makes apt refuse rather than remove that.
         install_packages libboost1.81-dev || unpack libboost1.81-dev
       elif is_optional "$package"; then
-        install_packages "$package" || say "$package is missing (optional): 'sparrow pull' is not built without it"
+        install_packages "$package" || say "$package is missing (optional): $(without "$package")"
       fi
     done
   else
     say "no root: libraries are unpacked under .deps/"
     for package in "${missing[@]}"; do
       case "$package" in
-        libcurl4-openssl-dev|libssl-dev) say "$package is missing (optional): 'sparrow pull' is not built without it" ;;
+        libcurl4-openssl-dev|libssl-dev|libsqlite3-dev) say "$package is missing (optional): $(without "$package")" ;;
         lib*) unpack "$package" ;;
         ccache|mold|pkg-config|ca-certificates) say "$package is missing (optional): builds are slower without it" ;;
         *) say "$package is missing and needs root: sudo apt-get install $package"; exit 1 ;;

@@ -45,6 +45,9 @@ ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
       id_seed_(entropy64()) {
   if (options_.clock == nullptr) options_.clock = &real_clock();
   CHECK(options_.num_prep_threads > 0);
+  if (!options_.answer_cache.path.empty()) {
+    answers_ = std::make_unique<AnswerCache>(options_.answer_cache, clock(), metrics_);
+  }
   prep_ = std::make_unique<TaskPool>(options_.num_prep_threads, options_.prep_queue_capacity);
 }
 
@@ -90,6 +93,9 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
                caller = std::move(caller)]() mutable {
     auto prepared = std::make_shared<PreparedGeneration>();
     MaybeError error = prepare(*request, serving.model, *prepared);
+    if (!error && answers_ != nullptr) {
+      error = answers_->consult(*request, keys_, caller, serving.model, *prepared);
+    }
     belong_to(caller, prepared->requests);
     http::IoLoop& loop = responder->loop();
     // The responder moves to its own thread, so that it never ends here.

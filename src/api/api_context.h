@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 
+#include "api/answers/answer_cache.h"
 #include "api/api_options.h"
 #include "api/api_state.h"
 #include "api/auth.h"
@@ -36,6 +37,9 @@ class ApiContext {
   MetricsRegistry& metrics() { return metrics_; }
   ApiState& state() { return state_; }
   const ApiKeys& keys() const { return keys_; }
+
+  // Null: off.
+  AnswerCache* answer_cache() const { return answers_.get(); }
 
   void set_serving(std::unique_ptr<Serving> serving);
   // Null while loading.
@@ -71,6 +75,7 @@ class ApiContext {
   std::atomic<Serving*> serving_{nullptr};
   std::atomic<uint64_t> next_id_{1};
   const uint64_t id_seed_;
+  std::unique_ptr<AnswerCache> answers_;  // outlives the generations in hubs_
   std::mutex mutex_;
   std::map<http::IoLoop*, std::unique_ptr<StreamHub>> hubs_;  // guarded by mutex_
   std::unique_ptr<TaskPool> prep_;  // last: its threads use everything above

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "model/model_config.h"
 #include "model/model_files.h"
+#include "store/answer_store.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -46,6 +47,7 @@ struct ApiOptions {
   std::chrono::milliseconds heartbeat{12'000};
   size_t num_prep_threads = 2;
   size_t prep_queue_capacity = 1024;  // requests waiting for a prep thread
+  AnswerStoreOptions answer_cache;    // --answer-cache; off without a path
   ApiLimits limits;
   std::optional<uint64_t> default_seed;  // of requests that name none; absent: a new one each
   const Clock* clock = nullptr;          // null: the real one
@@ -56,6 +58,7 @@ struct ModelInfo {
   std::vector<std::string> aliases;       // also answered to, not listed
   std::string path;                       // as given; also answers to its last part
   std::string hub_id;                     // "" = unknown
+  std::string fingerprint;                // of the weights and how they are computed
   ModelConfig config;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::shared_ptr<const ChatTemplate> chat_template;  // null: completions only

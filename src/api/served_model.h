@@ -25,6 +25,7 @@ class ServedModel {
   const ChatTemplate* chat_template() const { return info_.chat_template.get(); }
   const ModelConfig& config() const { return info_.config; }
   const GenerationDefaults& generation() const { return info_.generation; }
+  const std::string& fingerprint() const { return info_.fingerprint; }
   int max_model_len() const { return info_.max_model_len; }
   long long created() const { return info_.created; }
   SystemRole system_role() const { return system_role_; }  // never kAuto

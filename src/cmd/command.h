@@ -28,6 +28,8 @@ const CommandSpec& quantize_spec();
 int run_quantize(const OptionValues& values);
 const CommandSpec& bench_spec();
 int run_bench(const OptionValues& values);
+const CommandSpec& cache_spec();
+int run_cache(const OptionValues& values);
 
 // Prints "error: message" to stderr and returns the exit code 1.
 int fail(const Status& status);

@@ -10,8 +10,10 @@
 #include "api/api_server.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
 #include "cmd/model_session.h"
+#include "cmd/served_model_info.h"
 #include "cmd/speculation_options.h"
 #include "cmd/version.h"
 #include "engine/engine_thread.h"
@@ -31,6 +33,7 @@ sigset_t block_signals() {
   sigaddset(&set, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of write(), like a full disk
   return set;
 }
 
@@ -90,6 +93,7 @@ api::ApiOptions api_options(const OptionValues& values) {
   options.default_max_tokens = static_cast<int>(values.integer("default-max-tokens"));
   options.max_concurrent_requests = static_cast<int>(values.integer("limit-concurrency"));
   options.limits.max_n = static_cast<int>(values.integer("max-n"));
+  options.answer_cache = answer_store_options(values);
   return options;
 }
 
@@ -121,34 +125,6 @@ EngineOptions engine_options(const OptionValues& values, const std::string& mode
   options.prefix.enabled = values.flag("enable-prefix-caching");
   options.prefix.key = {entropy64(), entropy64()};
   return options;
-}
-
-api::ModelInfo model_info(const OptionValues& values, const ModelSession& session) {
-  api::ModelInfo info;
-  info.served_names = values.list("served-model-name");
-  const std::vector<std::string>& names = session.location.names;
-  // The path itself stays private where a shorter name exists: replies carry the first name.
-  if (info.served_names.empty()) {
-    const bool is_path = names.front().find('/') != std::string::npos && names.size() > 1;
-    info.served_names = {is_path && session.location.origin == ModelOrigin::kGiven ? names[1]
-                                                                                   : names.front()};
-  }
-  info.aliases = names;
-  const bool is_ours = session.location.origin == ModelOrigin::kStarter ||
-                       session.location.origin == ModelOrigin::kBundled;
-  if (is_ours) info.aliases.push_back("sparrow");
-  info.path = session.location.path;
-  info.config = session.config;
-  info.tokenizer = session.tokenizer;
-  info.chat_template = session.chat_template;
-  info.generation = session.generation;
-  if (values.text("generation-config") == "vllm") {
-    info.generation = {};
-    info.generation.eos_token_ids = session.generation.eos_token_ids;
-  }
-  info.max_model_len = session.executor->limits().max_context_tokens;
-  info.created = unix_seconds();
-  return info;
 }
 
 // Until the first signal; then until every answer has ended, the time is up or a second signal.
@@ -203,7 +179,7 @@ Status serve(const OptionValues& values) {
     api.stop();
     return session.status();
   }
-  const api::ModelInfo info = model_info(values, *session);
+  const api::ModelInfo info = served_model_info(values, *session);
   Engine engine(*session->executor, *session->tokenizer,
                 engine_options(values, info.served_names.front(), speculation), &metrics);
   const RealClock clock;

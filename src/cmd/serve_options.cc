@@ -1,6 +1,7 @@
 // The options of `sparrow serve`. Names are those of vLLM where it has them, so that known command
 // lines run unchanged; what has no effect here says so in its help.
 
+#include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
 #include "cmd/model_options.h"
 #include "cmd/speculation_options.h"
@@ -217,10 +218,12 @@ constexpr const char* kExamples =
     "  sparrow serve\n"
     "  sparrow serve --model /models/DeepSeek-R1-Distill-Qwen-1.5B --max-model-len 8K\n"
     "  sparrow serve --model r1-q8_0.gguf --host 0.0.0.0 --port 8000 --api-key secret\n"
+    "  sparrow serve --answer-cache answers.db           greedy answers are kept across starts\n"
     "  SPARROW_MODEL=deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B sparrow serve --threads 4\n";
 
 std::vector<OptionSpec> all_options() {
-  std::vector<OptionSpec> all = with_speculation_options(with_model_options({}));
+  std::vector<OptionSpec> all =
+      with_answer_cache_options(with_speculation_options(with_model_options({})));
   for (const auto& part :
        {server_options(), process_options(), limit_options(), answer_options()}) {
     all.insert(all.end(), part.begin(), part.end());

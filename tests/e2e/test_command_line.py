@@ -15,7 +15,7 @@ from conftest import BINARY, ROOT, Server, run_cli
 def test_help_has_examples_and_every_command():
     done = run_cli("--help")
     assert done.returncode == 0
-    for command in ("serve", "run", "tokenize", "pull", "bench", "synth", "quantize"):
+    for command in ("serve", "run", "tokenize", "pull", "bench", "synth", "quantize", "cache"):
         assert command in done.stdout
         one = run_cli(command, "--help")
         assert one.returncode == 0 and "Examples" in one.stdout

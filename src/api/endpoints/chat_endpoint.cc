@@ -62,6 +62,10 @@ MaybeError prepare_chat(ApiContext& context, const http::Request& http_request,
   Reply reply = make_reply(context, model, chat);
   if (reply.return_token_ids) reply.prompt_token_ids.push_back(prompt.tokens);
   prepared.headers = reply_headers(reply.warnings);
+  if (context.answer_cache() != nullptr) {
+    prepared.answers.hints = read_answer_hints(body);
+    add_conversation(chat.turn, prepared.answers.hints);
+  }
   prepared.requests.push_back(make_request(context, model, chat, prompt, reply.id));
   if (reply.stream) {
     prepared.format = std::make_unique<ChatStreamFormat>(std::move(reply), format);

@@ -60,6 +60,7 @@ MaybeError prepare_completion(ApiContext& context, const http::Request& http_req
     if (reply.return_token_ids) reply.prompt_token_ids.push_back(prompt.tokens);
   }
   prepared.headers = reply_headers(reply.warnings);
+  prepared.answers.hints = read_answer_hints(body);
   add_requests(context, asked, reply.id, prepared);
   if (reply.stream) {
     prepared.format = std::make_unique<CompletionStreamFormat>(std::move(reply), std::move(format));

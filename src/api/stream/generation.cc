@@ -6,6 +6,17 @@
 #include "base/check.h"
 
 namespace sparrow::api {
+namespace {
+
+// A kept answer goes out in pieces of this size, with a turn of the loop between them.
+constexpr size_t kReplayBytes = 32u << 10;
+
+bool is_degraded(const http::Headers& headers) {
+  return std::any_of(headers.begin(), headers.end(),
+                     [](const auto& header) { return header.first == "x-sparrow-degraded"; });
+}
+
+}  // namespace
 
 Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Responder> responder,
                        EnginePort& engine, const Clock& clock, ActiveTicket ticket)
@@ -16,6 +27,7 @@ Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Respon
       format_(std::move(prepared.format)),
       streams_(format_->reply().stream),
       headers_(std::move(prepared.headers)),
+      answers_(std::move(prepared.answers)),
       requests_(std::move(prepared.requests)),
       last_write_(clock.now()) {
   CHECK(!requests_.empty());
@@ -27,6 +39,21 @@ Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Respon
   }
   totals_.finishes.resize(static_cast<size_t>(format_->reply().num_choices), FinishReason::kNone);
   running_.resize(totals_.finishes.size());
+  if (is_degraded(headers_)) answers_.recorder.reset();  // not what was asked for
+  if (answers_.consulted || is_replay()) {
+    headers_.emplace_back("x-sparrow-answer-cache", is_replay()         ? "hit"
+                                                    : answers_.recorder ? "store"
+                                                                        : "miss");
+  }
+}
+
+bool Generation::replay() {
+  const std::vector<StreamEvent>& events = *answers_.replay;
+  if (responder_->closed()) cancel();
+  while (!over_ && num_replayed_ < events.size() && buffer_.size() < kReplayBytes) {
+    on_event(events[num_replayed_++]);
+  }
+  return flush();
 }
 
 bool Generation::submit(EventSink* sink) {
@@ -79,6 +106,7 @@ void Generation::on_event(const StreamEvent& event) {
   }
   const int choice = static_cast<int>(prompt) * choices_per_prompt_ + event.choice;
   count(static_cast<size_t>(choice), event.choice == 0, event);
+  if (answers_.recorder) answers_.recorder->add(choice, event);
   if (streams_) start_stream();
   if (!std::exchange(began_, true)) format_->begin(buffer_);
   format_->event(choice, event, totals_, buffer_);
@@ -88,6 +116,7 @@ void Generation::on_event(const StreamEvent& event) {
 void Generation::finish() {
   format_->end(totals_, buffer_);
   over_ = true;
+  if (answers_.recorder) answers_.recorder->finish();
   if (streams_) {
     responder_->write(std::move(buffer_));
     responder_->finish();
@@ -114,6 +143,7 @@ void Generation::fail(const ApiError& error) {
 void Generation::cancel() {
   if (over_) return;
   over_ = true;
+  if (is_replay()) return;
   for (const uint64_t id : request_ids_) engine_.cancel(id);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "api/answers/answer_plan.h"
 #include "api/api_state.h"
 #include "api/engine_port.h"
 #include "api/stream/response_format.h"
@@ -20,6 +21,7 @@ struct PreparedGeneration {
   std::vector<Request> requests;
   std::unique_ptr<ResponseFormat> format;
   http::Headers headers;  // of the reply
+  AnswerPlan answers;     // what the answer cache found, or will keep
 };
 
 class Generation {
@@ -28,6 +30,10 @@ class Generation {
              EnginePort& engine, const Clock& clock, ActiveTicket ticket);
 
   const std::vector<uint64_t>& request_ids() const { return request_ids_; }
+  // The answer is known already: replay() instead of submit().
+  bool is_replay() const { return answers_.replay.has_value(); }
+  // Writes the next piece, of bounded size. False: over.
+  bool replay();
   // Hands the requests to the engine. False: refused, and the client has been told.
   bool submit(EventSink* sink);
   void on_event(const StreamEvent& event);
@@ -56,6 +62,8 @@ class Generation {
   const std::unique_ptr<ResponseFormat> format_;
   const bool streams_;
   http::Headers headers_;
+  AnswerPlan answers_;
+  size_t num_replayed_ = 0;        // events
   std::vector<Request> requests_;  // empty once submitted
   std::vector<uint64_t> request_ids_;
   int choices_per_prompt_ = 1;

@@ -10,6 +10,7 @@ void StreamHub::publish(std::vector<StreamEvent>&& events) {
 
 void StreamHub::start(std::shared_ptr<Generation> generation) {
   if (generation->responder().closed()) return;  // gone while the request was prepared
+  if (generation->is_replay()) return replay(std::move(generation));
   for (const uint64_t id : generation->request_ids()) generations_.emplace(id, generation);
   if (!generation->submit(this)) return forget(*generation);
   // Not owning: the generation owns the responder that keeps this callback.
@@ -19,6 +20,12 @@ void StreamHub::start(std::shared_ptr<Generation> generation) {
       forget(*gone);
     }
   });
+}
+
+void StreamHub::replay(std::shared_ptr<Generation> generation) {
+  if (!generation->replay()) return;
+  loop_.post(
+      [this, generation = std::move(generation)]() mutable { replay(std::move(generation)); });
 }
 
 void StreamHub::deliver(const std::vector<StreamEvent>& events) {

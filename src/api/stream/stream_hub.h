@@ -18,7 +18,7 @@ class StreamHub final : public EventSink {
 
   // Engine thread.
   void publish(std::vector<StreamEvent>&& events) override;
-  // Submits and keeps the generation until it is over.
+  // Submits (or replays) and keeps the generation until it is over.
   void start(std::shared_ptr<Generation> generation);
   // Heartbeats where nothing was written for that long.
   void tick(Duration heartbeat);
@@ -26,6 +26,7 @@ class StreamHub final : public EventSink {
   size_t num_requests() const { return generations_.size(); }
 
  private:
+  void replay(std::shared_ptr<Generation> generation);
   void deliver(const std::vector<StreamEvent>& events);
   void forget(const Generation& generation);
 
