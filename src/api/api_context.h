@@ -14,6 +14,7 @@
 #include "api/auth.h"
 #include "api/engine_port.h"
 #include "api/errors.h"
+#include "api/gate.h"
 #include "api/served_model.h"
 #include "api/stream/stream_hub.h"
 #include "base/metrics.h"
@@ -58,6 +59,8 @@ class ApiContext {
   uint64_t take_request_ids(size_t count) { return next_id_.fetch_add(count); }
   std::string make_reply_id(std::string_view prefix);
 
+  // Ladder and gauges as of now; every decision does the same.
+  void update_gate();
   // Posts a heartbeat round to every loop that has streams.
   void tick_all();
   // No prepared work starts any more; what was accepted is finished.
@@ -65,7 +68,7 @@ class ApiContext {
 
  private:
   StreamHub& hub_of(http::IoLoop& loop);
-  MaybeError check_accepting() const;
+  MaybeError check_accepting();
 
   ApiOptions options_;
   MetricsRegistry& metrics_;
@@ -76,6 +79,7 @@ class ApiContext {
   std::atomic<uint64_t> next_id_{1};
   const uint64_t id_seed_;
   std::unique_ptr<AnswerCache> answers_;  // outlives the generations in hubs_
+  Gate gate_;
   std::mutex mutex_;
   std::map<http::IoLoop*, std::unique_ptr<StreamHub>> hubs_;  // guarded by mutex_
   std::unique_ptr<TaskPool> prep_;  // last: its threads use everything above

@@ -4,12 +4,14 @@
 // status. Every method on the loop thread of its responder, except the constructor.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "api/answers/answer_plan.h"
 #include "api/api_state.h"
 #include "api/engine_port.h"
+#include "api/gate_ticket.h"
 #include "api/stream/response_format.h"
 #include "core/request.h"
 #include "http/http_types.h"
@@ -22,6 +24,13 @@ struct PreparedGeneration {
   std::unique_ptr<ResponseFormat> format;
   http::Headers headers;  // of the reply
   AnswerPlan answers;     // what the answer cache found, or will keep
+  // For the gate.
+  RequestShape shape;
+  bool is_chat = false;
+  std::string question;  // the last message of the user, of a chat
+  // Of the gate.
+  std::optional<std::string> ready_answer;  // sent instead of computing
+  std::shared_ptr<GateTicket> ticket;
 };
 
 class Generation {
@@ -29,11 +38,15 @@ class Generation {
   Generation(PreparedGeneration prepared, std::shared_ptr<http::Responder> responder,
              EnginePort& engine, const Clock& clock, ActiveTicket ticket);
 
+  ~Generation();
+
   const std::vector<uint64_t>& request_ids() const { return request_ids_; }
   // The answer is known already: replay() instead of submit().
   bool is_replay() const { return answers_.replay.has_value(); }
   // Writes the next piece, of bounded size. False: over.
   bool replay();
+  // Sends an answer that was not computed here; then it is over.
+  void answer_at_once(const std::string& text);
   // Hands the requests to the engine. False: refused, and the client has been told.
   bool submit(EventSink* sink);
   void on_event(const StreamEvent& event);
@@ -52,6 +65,7 @@ class Generation {
   };
   void start_stream();
   void fail(const ApiError& error);
+  ApiError submit_error(const Status& status);
   void count(size_t index, bool first_of_prompt, const StreamEvent& event);
   void finish();
 
@@ -59,6 +73,7 @@ class Generation {
   EnginePort& engine_;
   const Clock& clock_;
   const ActiveTicket ticket_;
+  const std::shared_ptr<GateTicket> gate_ticket_;  // null in tests without a gate
   const std::unique_ptr<ResponseFormat> format_;
   const bool streams_;
   http::Headers headers_;
