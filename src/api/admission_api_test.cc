@@ -313,22 +313,6 @@ TEST_F(AdmissionApiTest, ThirdLevel_IsAMessageInTheClientsLanguage) {
   expect_metric("sparrow_degraded_total{action=\"message\"} 2");
 }
 
-TEST_F(AdmissionApiTest, ThirdLevel_PrefersAStoredAnswer) {
-  ApiOptions options;
-  options.cached_answer = [](const Caller&, std::string_view question) {
-    return question == "hi" ? std::optional<std::string>("stored") : std::nullopt;
-  };
-  make(options);
-  set_level(3);
-  const auto known = chat();
-  EXPECT_EQ(known->header("x-sparrow-degraded"), "cached_answer");
-  EXPECT_EQ(known->json().at("choices").at(0).at("message").at("content").as_string(), "stored");
-  const auto unknown =
-      post("/v1/chat/completions", R"({"messages":[{"role":"user","content":"else"}]})");
-  EXPECT_EQ(unknown->header("x-sparrow-degraded"), "message");
-  expect_metric("sparrow_degraded_total{action=\"cached_answer\"} 1");
-}
-
 TEST_F(AdmissionApiTest, FourthLevel_RefusesAndRecovers) {
   set_level(4);
   const auto refused = chat();

@@ -45,7 +45,9 @@ ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
       metrics_(metrics),
       keys_(options_.api_keys),
       id_seed_(entropy64()),
-      gate_(options_, metrics) {
+      gate_(options_, metrics, [this](const PreparedGeneration& prepared) {
+        return answers_ == nullptr ? std::nullopt : answers_->find_similar(prepared);
+      }) {
   if (options_.clock == nullptr) options_.clock = &real_clock();
   CHECK(options_.num_prep_threads > 0);
   if (!options_.answer_cache.path.empty()) {
@@ -101,7 +103,8 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
       error = answers_->consult(*request, keys_, caller, serving.model, *prepared);
     }
     belong_to(caller, prepared->requests);
-    if (!error) {
+    // What is known already costs nothing and passes.
+    if (!error && !prepared->answers.replay) {
       error = gate_.pass(*request, caller, serving.engine->snapshot(), clock().now(), *prepared);
     }
     http::IoLoop& loop = responder->loop();

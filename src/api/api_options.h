@@ -53,8 +53,6 @@ struct ApiOptions {
   AnswerStoreOptions answer_cache;    // --answer-cache; off without a path
   ApiLimits limits;
   AdmissionOptions admission;
-  // The stored answer to a question, if there is one: sent when the load allows no computing.
-  std::function<std::optional<std::string>(const Caller&, std::string_view question)> cached_answer;
   std::optional<uint64_t> default_seed;  // of requests that name none; absent: a new one each
   const Clock* clock = nullptr;          // null: the real one
 };

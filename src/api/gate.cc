@@ -135,8 +135,8 @@ ApiError breaker_open(double retry_after_ms) {
                     static_cast<int64_t>(std::ceil(std::max(retry_after_ms, 1000.0))));
 }
 
-Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics)
-    : cached_answer_(options.cached_answer), control_(options.admission), metrics_(metrics) {}
+Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_answer)
+    : find_answer_(std::move(find_answer)), control_(options.admission), metrics_(metrics) {}
 
 MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
                       const LoadSnapshot& load, TimePoint now, PreparedGeneration& prepared) {
@@ -158,7 +158,7 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
   if (verdict.decision == Decision::kReject) return refusal(verdict);
   prepared.ticket = std::make_shared<GateTicket>(control_, metrics_, caller.tenant, verdict);
   if (verdict.decision == Decision::kMessage) {
-    answer_without_engine(caller, prepared);
+    answer_without_engine(prepared);
     return std::nullopt;
   }
   for (Request& request : prepared.requests) {
@@ -171,9 +171,9 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
   return std::nullopt;
 }
 
-void Gate::answer_without_engine(const Caller& caller, PreparedGeneration& prepared) {
-  if (cached_answer_) prepared.ready_answer = cached_answer_(caller, prepared.question);
-  const bool is_cached = prepared.ready_answer.has_value();
+void Gate::answer_without_engine(PreparedGeneration& prepared) {
+  if (find_answer_) prepared.answers.replay = find_answer_(prepared);
+  const bool is_cached = prepared.answers.replay.has_value();
   if (is_cached) {
     metrics_.on_cached_answer();
   } else {

@@ -6,9 +6,11 @@
 //   GateOutcome outcome = gate.pass(http_request, caller, engine.snapshot(), now, prepared);
 //   if (outcome.refusal) …send it with outcome.headers…
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "admission/admission_control.h"
 #include "admission/admission_metrics.h"
@@ -21,7 +23,11 @@ namespace sparrow::api {
 
 class Gate {
  public:
-  Gate(const ApiOptions& options, MetricsRegistry& metrics);
+  // A kept answer to what was prepared, for when nothing can be computed. Prep threads; null: none.
+  using FindAnswer =
+      std::function<std::optional<std::vector<StreamEvent>>(const PreparedGeneration&)>;
+
+  Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_answer);
 
   // Decides about prepared requests, shortens them where the load asks for it, and adds headers
   // (x-ratelimit-*, x-sparrow-degraded) to `prepared`. Prep threads.
@@ -33,9 +39,9 @@ class Gate {
   void update(const LoadSnapshot& load, TimePoint now);
 
  private:
-  void answer_without_engine(const Caller& caller, PreparedGeneration& prepared);
+  void answer_without_engine(PreparedGeneration& prepared);
 
-  const std::function<std::optional<std::string>(const Caller&, std::string_view)> cached_answer_;
+  const FindAnswer find_answer_;
   AdmissionControl control_;
   AdmissionMetrics metrics_;
 };

@@ -320,6 +320,25 @@ TEST_F(AnswerCacheTest, TheOperatorsList_AnswersEverySpellingWithOpenSampling) {
   }
 }
 
+// The ladder's third step: what the list holds is better than a message.
+TEST_F(AnswerCacheTest, UnderOverload_TheListAnswersInsteadOfTheEngine) {
+  fixture_->remote_address = "127.0.0.1";
+  compute(chat(""), {{"x-sparrow-cache", "warm"}});
+  engine().state.num_running = 1;
+  engine().state.oldest_wait_ms = 1e6;
+  for (int i = 0; i < 2; ++i) {
+    fixture_->call("GET", "/metrics");
+    fixture_->clock.advance(from_ms(2000));
+  }
+  const std::string chosen = R"(,"temperature":0.6,"top_p":0.95)";  // the model's own defaults
+  const size_t num_computed = engine().requests.size();
+  const auto known = post(chat(chosen));
+  EXPECT_EQ(known->header("x-sparrow-degraded"), "cached_answer");
+  EXPECT_EQ(known->json().at("choices").at(0).at("message").at("content").as_string(), "Hello!");
+  EXPECT_EQ(post(chat(chosen, "else"))->header("x-sparrow-degraded"), "message");
+  EXPECT_EQ(engine().requests.size(), num_computed);
+}
+
 TEST_F(AnswerCacheTest, AnAnswerCutAtALimit_DoesNotEnterTheList) {
   fixture_->remote_address = "127.0.0.1";
   post(chat(R"(,"max_tokens":5)"), {{"x-sparrow-cache", "warm"}});
