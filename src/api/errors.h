@@ -40,6 +40,7 @@ ApiError model_not_found(std::string_view name);  // 404
 ApiError not_found(std::string_view method, std::string_view path);
 ApiError http_error(int status, std::string message);              // code http_<status>
 ApiError invalid_api_key(bool missing);                            // 401
+ApiError permission_denied(std::string message);                   // 403
 ApiError overloaded(std::string message, int64_t retry_after_ms);  // 503
 ApiError draining();
 ApiError loading();

@@ -255,6 +255,7 @@ struct ApiFixture {
     request->body = std::move(body);
     request->headers = std::move(headers);
     request->request_id = "req-test";
+    request->remote_address = remote_address;
     auto recorded = std::make_shared<Recorded>();
     server->handler()(request, std::make_shared<RecordingResponder>(loop, recorded));
     return recorded;
@@ -272,6 +273,7 @@ struct ApiFixture {
     loop.run_ready();
   }
 
+  std::string remote_address = "192.0.2.7:4321";
   FakeClock clock;
   MetricsRegistry metrics;
   ManualLoop loop;
