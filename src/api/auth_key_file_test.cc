@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "api/auth_digest.h"
+#include "base/random.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace sparrow::api {
 namespace {
@@ -119,6 +122,25 @@ TEST(KeyFile, WrittenLine_ReadsBack) {
   EXPECT_EQ(keys->front().limits.tokens_per_minute, 9);
   EXPECT_EQ(keys->front().limits.max_concurrent, 2);
   EXPECT_TRUE(keys->front().is_admin);
+}
+
+// The fuzz entry on mutated lines.
+TEST(KeyFileFuzz, MutatedFiles_ReadBackOrNameTheLine) {
+  if (!keys_are_hashed()) GTEST_SKIP() << "built without OpenSSL";
+  const std::string seed = "# c\nalice sha256:" + kAbc + " rpm=60 tpm=100K\nops key:abcd admin\n";
+  constexpr std::string_view kBytes = "\n\r\t #=:akmrstp0159KG.\xff";
+  for (uint64_t round = 0; round < 20000; ++round) {
+    std::string input = seed;
+    for (uint64_t edit = 0; edit < 1 + round % 4; ++edit) {
+      const uint64_t bits = random_bits(7, round, edit);
+      const size_t at = (bits >> 8) % input.size();
+      const char byte = kBytes[(bits >> 40) % kBytes.size()];
+      if (bits % 3 == 0) input[at] = byte;
+      if (bits % 3 == 1) input.insert(at, 1, byte);
+      if (bits % 3 == 2) input.erase(at, 1 + (bits >> 32) % 8);
+    }
+    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
+  }
 }
 
 }  // namespace

@@ -78,7 +78,10 @@ class ObservedResponder final : public http::Responder {
     fields.insert(fields.end(), facts_.begin(), facts_.end());
     fields.push_back({"total_ms", to_ms(total)});
     const bool is_api = !is_scrape_or_health(exchange_.handler) && exchange_.handler != "page";
-    log_event(is_api ? LogLevel::kInfo : LogLevel::kDebug,
+    const bool is_fault = status >= 500 && status != 503;  // 503 is a refusal, and no news
+    log_event(is_fault ? LogLevel::kError
+              : is_api ? LogLevel::kInfo
+                       : LogLevel::kDebug,
               fmt::format("{} {} {}", known_method(exchange_.method), exchange_.handler, status),
               fields);
   }

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Server
 
-LONG = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1500, "temperature": 0, "ignore_eos": True}
+LONG = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4000, "temperature": 0, "ignore_eos": True}
 SHORT = {**LONG, "max_tokens": 4}
 
 
@@ -48,7 +48,7 @@ def refused(server):
 
 @pytest.mark.parametrize("how", ["sigterm", "admin", "admin twice"])
 def test_drain_finishes_running_answers_and_refuses_new_ones(model, how):
-    with Server("--model", model, "--max-model-len", 2048, "--shutdown-timeout", 100, "--admin-key", "root") as server:
+    with Server("--model", model, "--max-model-len", 8192, "--shutdown-timeout", 100, "--admin-key", "root") as server:
         assert server.request("POST", "/admin/drain")[0] == 401
         streams = [Stream(server) for _ in range(3)]
         if how == "sigterm":
@@ -120,7 +120,7 @@ def test_shutdown_timeout_ends_what_is_left(model):
 
 
 def test_limit_max_requests_drains_and_ends_with_zero(model):
-    with Server("--model", model, "--max-model-len", 2048, "--limit-max-requests", 3) as server:
+    with Server("--model", model, "--max-model-len", 8192, "--limit-max-requests", 3) as server:
         for _ in range(2):
             assert server.post("/v1/chat/completions", SHORT)[0] == 200
         assert server.request("GET", "/v1/models")[0] == 200
@@ -134,7 +134,7 @@ def test_limit_max_requests_drains_and_ends_with_zero(model):
 def test_signal_while_threads_compute_is_never_lost(model):
     """Many threads, and SIGTERM in the middle of a step: the main thread must be the one to get it."""
     for _ in range(3):
-        with Server("--model", model, "--threads", 8, "--max-model-len", 2048) as server:
+        with Server("--model", model, "--threads", 8, "--max-model-len", 8192) as server:
             stream = Stream(server)
             server.process.send_signal(signal.SIGTERM)
             assert stream.whole()

@@ -90,7 +90,8 @@ void Generation::on_event(const StreamEvent& event) {
 }
 
 void Generation::log_outcome(const char* outcome) {
-  LogFields fields = {{"prompt_tokens", totals_.num_prompt_tokens},
+  LogFields fields = {{"id", format_->reply().id},
+                      {"prompt_tokens", totals_.num_prompt_tokens},
                       {"cached_tokens", totals_.num_cached_tokens},
                       {"output_tokens", totals_.num_output_tokens},
                       {"thinking_tokens", totals_.num_reasoning_tokens},
@@ -120,7 +121,7 @@ void Generation::finish() {
 
 void Generation::fail(const ApiError& error, const char* outcome) {
   if (over_) return;
-  abort(outcome);
+  give_up(outcome);
   if (!started_) {
     responder_->send(error_response(error));
     return;
@@ -130,9 +131,9 @@ void Generation::fail(const ApiError& error, const char* outcome) {
   responder_->finish();
 }
 
-void Generation::cancel() { abort("client_left"); }
+void Generation::cancel() { give_up("client_left"); }
 
-void Generation::abort(const char* outcome) {
+void Generation::give_up(const char* outcome) {
   if (over_) return;
   over_ = true;
   log_outcome(outcome);

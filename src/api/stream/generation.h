@@ -50,7 +50,7 @@ class Generation {
   void fail(const ApiError& error, const char* outcome);
   void count(size_t index, bool first_of_prompt, const StreamEvent& event);
   void finish();
-  void abort(const char* outcome);
+  void give_up(const char* outcome);
   void log_outcome(const char* outcome);
 
   const std::shared_ptr<http::Responder> responder_;
