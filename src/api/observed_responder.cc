@@ -74,9 +74,9 @@ class ObservedResponder final : public http::Responder {
     const Duration total = clock_.now() - begin_;
     metrics_.observe(exchange_.handler, exchange_.method, status, to_seconds(total));
     LogFields fields = {{"request_id", exchange_.request_id}};
-    if (!exchange_.tenant.empty()) fields.push_back({"tenant", exchange_.tenant});
+    if (!exchange_.tenant.empty()) fields.emplace_back("tenant", exchange_.tenant);
     fields.insert(fields.end(), facts_.begin(), facts_.end());
-    fields.push_back({"total_ms", to_ms(total)});
+    fields.emplace_back("total_ms", to_ms(total));
     const bool is_api = !is_scrape_or_health(exchange_.handler) && exchange_.handler != "page";
     const bool is_fault = status >= 500 && status != 503;  // 503 is a refusal, and no news
     log_event(is_fault ? LogLevel::kError

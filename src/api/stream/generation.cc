@@ -96,8 +96,8 @@ void Generation::log_outcome(const char* outcome) {
                       {"output_tokens", totals_.num_output_tokens},
                       {"thinking_tokens", totals_.num_reasoning_tokens},
                       {"queue_ms", to_ms(queue_time_)}};
-  if (first_token_) fields.push_back({"first_token_ms", to_ms(*first_token_ - begin_)});
-  fields.push_back({"finish", outcome});
+  if (first_token_) fields.emplace_back("first_token_ms", to_ms(*first_token_ - begin_));
+  fields.emplace_back("finish", std::string(outcome));
   responder_->log_with(fields);
 }
 
