@@ -16,12 +16,12 @@ SHORT = {**LONG, "max_tokens": 4}
 class Stream:
     """A long streamed answer, read by a thread; the constructor returns when its first bytes are here."""
 
-    def __init__(self, server, headers=None):
+    def __init__(self, server, max_tokens=LONG["max_tokens"]):
         self.text = ""
         self._begun = threading.Event()
         self._connection = server.connect()
-        self._connection.request("POST", "/v1/chat/completions", json.dumps({**LONG, "stream": True}),
-                                 {"Content-Type": "application/json", **(headers or {})})
+        self._connection.request("POST", "/v1/chat/completions", json.dumps({**LONG, "max_tokens": max_tokens, "stream": True}),
+                                 {"Content-Type": "application/json"})
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
         assert self._begun.wait(60)
@@ -134,8 +134,8 @@ def test_limit_max_requests_drains_and_ends_with_zero(model):
 def test_signal_while_threads_compute_is_never_lost(model):
     """Many threads, and SIGTERM in the middle of a step: the main thread must be the one to get it."""
     for _ in range(3):
-        with Server("--model", model, "--threads", 8, "--max-model-len", 8192) as server:
-            stream = Stream(server)
+        with Server("--model", model, "--threads", 4, "--max-model-len", 2048, "--shutdown-timeout", 100) as server:
+            stream = Stream(server, 400)
             server.process.send_signal(signal.SIGTERM)
             assert stream.whole()
             assert server.process.wait(timeout=60) == 0
