@@ -78,6 +78,26 @@ if(SPARROW_SQLITE_MISSING)
   message(STATUS "The answer cache is off, without SQLite (package libsqlite3-dev); dev/setup.sh installs it")
 endif()
 
+# TLS of the server and hashed API keys. The check links, for the same reason.
+option(SPARROW_WITH_TLS "TLS and hashed API keys in `sparrow serve` (needs OpenSSL)" ON)
+set(SPARROW_OPENSSL_FOUND FALSE)
+if(SPARROW_WITH_TLS)
+  find_package(OpenSSL 1.1.1 QUIET COMPONENTS SSL Crypto)
+  if(OPENSSL_FOUND)
+    include(CheckCXXSourceCompiles)
+    set(CMAKE_REQUIRED_LIBRARIES OpenSSL::SSL OpenSSL::Crypto)
+    check_cxx_source_compiles("
+      #include <openssl/ssl.h>
+      int main() { return SSL_CTX_new(TLS_server_method()) == nullptr; }"
+      SPARROW_TLS_LINKS)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+    set(SPARROW_OPENSSL_FOUND ${SPARROW_TLS_LINKS})
+  endif()
+endif()
+if(NOT SPARROW_OPENSSL_FOUND)
+  message(STATUS "`sparrow serve` has no TLS and no key files, without OpenSSL (package libssl-dev)")
+endif()
+
 if(SPARROW_BUILD_TESTS)
   find_package(GTest QUIET)
   if(NOT GTest_FOUND)

@@ -19,7 +19,8 @@ esac
 
 tools=(g++ cmake ninja-build ccache mold make pkg-config ca-certificates)
 libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev)
-# Without these only `sparrow pull`, or the answer cache (SQLite), is left out of the build.
+# Without these `sparrow pull` (the first two), TLS and key files of `sparrow serve` (the second), or
+# the answer cache (the third) are left out of the build.
 optional=(libcurl4-openssl-dev libssl-dev libsqlite3-dev)
 test_libraries=(libgtest-dev libbenchmark-dev)
 test_tools=(clang-format-14 python3 python3-venv binutils)

@@ -7,6 +7,7 @@
 #include "api/retry_hint.h"
 #include "base/check.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/random.h"
 
 namespace sparrow::api {
@@ -38,16 +39,23 @@ void belong_to(const Caller& caller, std::vector<Request>& requests) {
   }
 }
 
+void log_prompt(const http::Request& request) {
+  log_event(LogLevel::kInfo, "prompt",
+            {{"request_id", request.request_id}, {"body", request.body}});
+}
+
 }  // namespace
 
 ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
     : options_(std::move(options)),
       metrics_(metrics),
-      keys_(options_.api_keys),
+      keys_({options_.api_keys, options_.admin_keys, options_.api_key_file}),
       id_seed_(entropy64()),
       gate_(options_, metrics, [this](const PreparedGeneration& prepared) {
         return answers_ == nullptr ? std::nullopt : answers_->find_similar(prepared);
       }) {
+  options_.api_keys.clear();  // only their digests are kept
+  options_.admin_keys.clear();
   if (options_.clock == nullptr) options_.clock = &real_clock();
   CHECK(options_.num_prep_threads > 0);
   if (!options_.answer_cache.path.empty()) {
@@ -62,6 +70,18 @@ void ApiContext::set_serving(std::unique_ptr<Serving> serving) {
   serving_.store(owned_.get(), std::memory_order_release);
   ServerPhase expected = ServerPhase::kLoading;  // a drain may have begun meanwhile
   state_.phase.compare_exchange_strong(expected, ServerPhase::kReady);
+}
+
+void ApiContext::drain() {
+  if (state_.phase.exchange(ServerPhase::kDraining) == ServerPhase::kDraining) return;
+  if (options_.request_drain) options_.request_drain();
+}
+
+void ApiContext::count_accepted() {
+  const int64_t count = num_accepted_.fetch_add(1) + 1;
+  if (count != options_.max_requests) return;
+  log_info("{} requests taken (--limit-max-requests): no more from now on", count);
+  drain();
 }
 
 StreamHub& ApiContext::hub_of(http::IoLoop& loop) {
@@ -98,6 +118,7 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
                responder = call.responder, prepare = std::move(prepare),
                caller = std::move(caller)]() mutable {
     auto prepared = std::make_shared<PreparedGeneration>();
+    if (options_.log_prompts) log_prompt(*request);
     MaybeError error = prepare(*request, serving.model, *prepared);
     if (!error && answers_ != nullptr) {
       error = answers_->consult(*request, keys_, caller, serving.model, *prepared);
@@ -125,7 +146,7 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
       hub_of(own_loop).start(generation);
     });
   };
-  if (prep_->try_submit(std::move(task))) return;
+  if (prep_->try_submit(std::move(task))) return count_accepted();
   gate_.note_refusal(RejectReason::kQueueFull);
   call.responder->send(error_response(overloaded("Too many requests are waiting to be prepared.",
                                                  retry_after_ms(serving.engine->snapshot()))));

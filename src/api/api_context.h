@@ -37,7 +37,7 @@ class ApiContext {
   const Clock& clock() const { return *options_.clock; }
   MetricsRegistry& metrics() { return metrics_; }
   ApiState& state() { return state_; }
-  const ApiKeys& keys() const { return keys_; }
+  ApiKeys& keys() { return keys_; }
 
   // Null: off.
   AnswerCache* answer_cache() const { return answers_.get(); }
@@ -58,6 +58,11 @@ class ApiContext {
   // `count` consecutive ids that no other request has.
   uint64_t take_request_ids(size_t count) { return next_id_.fetch_add(count); }
   std::string make_reply_id(std::string_view prefix);
+  // Generation requests taken since the start.
+  int64_t num_accepted() const { return num_accepted_.load(std::memory_order_relaxed); }
+
+  // What SIGTERM does: no new generation requests, then the process ends.
+  void drain();
 
   // Ladder and gauges as of now; every decision does the same.
   void update_gate();
@@ -69,14 +74,16 @@ class ApiContext {
  private:
   StreamHub& hub_of(http::IoLoop& loop);
   MaybeError check_accepting();
+  void count_accepted();
 
   ApiOptions options_;
   MetricsRegistry& metrics_;
-  const ApiKeys keys_;
+  ApiKeys keys_;
   ApiState state_;
   std::unique_ptr<Serving> owned_;
   std::atomic<Serving*> serving_{nullptr};
   std::atomic<uint64_t> next_id_{1};
+  std::atomic<int64_t> num_accepted_{0};
   const uint64_t id_seed_;
   std::unique_ptr<AnswerCache> answers_;  // outlives the generations in hubs_
   Gate gate_;

@@ -41,12 +41,17 @@ struct ApiLimits {
 
 struct ApiOptions {
   std::string version = "0.1.0";
-  std::vector<std::string> api_keys;  // empty: no authentication
+  std::vector<std::string> api_keys;  // --api-key
+  std::vector<std::string> admin_keys;
+  std::string api_key_file;        // neither this nor api_keys: no authentication
+  bool bound_to_loopback = false;  // admin endpoints may do without a key
   SystemRole system_role = SystemRole::kAuto;
   ReasoningField reasoning_field = ReasoningField::kBoth;
   bool reject_unknown_fields = false;  // --unknown-fields reject
   int default_max_tokens = 8192;       // when the request names no limit
   int max_concurrent_requests = 0;     // --limit-concurrency; 0 = off
+  int64_t max_requests = 0;            // --limit-max-requests: then drain; 0 = off
+  bool log_prompts = false;
   std::chrono::milliseconds heartbeat{12'000};
   size_t num_prep_threads = 2;
   size_t prep_queue_capacity = 1024;  // requests waiting for a prep thread
@@ -55,6 +60,8 @@ struct ApiOptions {
   AdmissionOptions admission;
   std::optional<uint64_t> default_seed;  // of requests that name none; absent: a new one each
   const Clock* clock = nullptr;          // null: the real one
+  // Asks the process to drain and end, once; from any thread, returns at once. May be empty.
+  std::function<void()> request_drain;
 };
 
 struct ModelInfo {

@@ -1,5 +1,6 @@
 #include "api/api_server.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <thread>
 
@@ -26,15 +27,21 @@ struct ApiServer::Impl {
     add_models_endpoints(router, context);
     add_tokenize_endpoints(router, context);
     add_status_endpoints(router, context);
+    add_admin_endpoints(router, context);
     add_docs_endpoint(router);
     ticker = std::thread([this] { tick_until_stopped(); });
   }
 
-  // Often enough that no stream is silent for much longer than the heartbeat.
+  // Often enough that no stream is silent for much longer than the heartbeat, and that a changed
+  // key file counts within a second.
   void tick_until_stopped() {
-    const auto period = std::max(context.options().heartbeat / 4, std::chrono::milliseconds(50));
+    const auto period = std::clamp(context.options().heartbeat / 4, std::chrono::milliseconds(50),
+                                   std::chrono::milliseconds(1000));
     std::unique_lock lock(mutex);
-    while (!stopping.wait_for(lock, period, [this] { return stopped; })) context.tick_all();
+    while (!stopping.wait_for(lock, period, [this] { return stopped; })) {
+      context.tick_all();
+      context.keys().reload_if_changed();
+    }
   }
 
   void stop() {
@@ -58,11 +65,14 @@ struct ApiServer::Impl {
 
   void handle(std::shared_ptr<const http::Request> request,
               std::shared_ptr<http::Responder> responder) {
-    auto observed = observe_responder(std::move(responder), http_metrics, context.clock(),
-                                      handler_label(request->path), request->method);
+    MaybeError error = context.keys().check(*request);
+    Exchange exchange{handler_label(request->path), request->method, request->request_id, {}};
+    if (!error) exchange.tenant = context.keys().caller_of(*request).tenant;
+    auto observed =
+        observe_responder(std::move(responder), http_metrics, context.clock(), std::move(exchange));
     // The page asks for the key itself; its files hold no secret.
     if (auto page = http::static_response(*request)) return observed->send(std::move(*page));
-    if (auto error = context.keys().check(*request)) return observed->send(error_response(*error));
+    if (error) return observed->send(error_response(*error));
     router.handle(std::move(request), std::move(observed));
   }
 
@@ -100,6 +110,8 @@ http::Handler ApiServer::handler() {
 http::Response ApiServer::protocol_error(int status, std::string_view message) {
   return error_response(http_error(status, std::string(message)));
 }
+
+Status ApiServer::load_keys() { return impl_->context.keys().reload(); }
 
 void ApiServer::begin_drain() { impl_->context.state().phase = ServerPhase::kDraining; }
 

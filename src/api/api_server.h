@@ -33,6 +33,9 @@ class ApiServer {
   // The body for what the HTTP server refuses by itself.
   static http::Response protocol_error(int status, std::string_view message);
 
+  // The keys of the file, before clients come and whenever it changed: a broken one changes
+  // nothing.
+  Status load_keys();
   // New generation requests get 503 with Retry-After from now on.
   void begin_drain();
   // Generation requests inside, from arrival to the last byte.

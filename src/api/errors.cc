@@ -101,6 +101,14 @@ ApiError invalid_api_key(bool missing) {
   return error;
 }
 
+ApiError permission_denied(std::string message) {
+  ApiError error = invalid_request("", std::move(message));
+  error.status = 403;
+  error.code = "permission_denied";
+  error.type = "permission_error";
+  return error;
+}
+
 ApiError overloaded(std::string message, int64_t retry_after_ms) {
   return server_error(503, "overloaded", std::move(message), retry_after_ms);
 }

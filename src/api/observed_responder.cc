@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/log.h"
+
 namespace sparrow::api {
 namespace {
 
@@ -21,15 +23,21 @@ bool is_scrape_or_health(const std::string& handler) {
   return false;
 }
 
+std::string known_method(const std::string& method) {
+  for (const char* known : {"GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "PATCH"}) {
+    if (method == known) return method;
+  }
+  return "other";
+}
+
 class ObservedResponder final : public http::Responder {
  public:
   ObservedResponder(std::shared_ptr<http::Responder> responder, HttpMetrics& metrics,
-                    const Clock& clock, std::string handler, std::string method)
+                    const Clock& clock, Exchange exchange)
       : responder_(std::move(responder)),
         metrics_(metrics),
         clock_(clock),
-        handler_(std::move(handler)),
-        method_(std::move(method)),
+        exchange_(std::move(exchange)),
         begin_(clock.now()) {}
 
   ~ObservedResponder() override { observe(kClientLeft); }
@@ -55,30 +63,38 @@ class ObservedResponder final : public http::Responder {
   }
   bool closed() const override { return responder_->closed(); }
   http::IoLoop& loop() override { return responder_->loop(); }
+  void log_with(const LogFields& fields) override {
+    facts_.insert(facts_.end(), fields.begin(), fields.end());
+  }
 
  private:
   std::string elapsed_ms() const { return fmt::format("{:.0f}", to_ms(clock_.now() - begin_)); }
   void observe(int status) {
     if (std::exchange(observed_, true)) return;
-    metrics_.observe(handler_, method_, status, to_seconds(clock_.now() - begin_));
+    const Duration total = clock_.now() - begin_;
+    metrics_.observe(exchange_.handler, exchange_.method, status, to_seconds(total));
+    LogFields fields = {{"request_id", exchange_.request_id}};
+    if (!exchange_.tenant.empty()) fields.emplace_back("tenant", exchange_.tenant);
+    fields.insert(fields.end(), facts_.begin(), facts_.end());
+    fields.emplace_back("total_ms", to_ms(total));
+    const bool is_api = !is_scrape_or_health(exchange_.handler) && exchange_.handler != "page";
+    const bool is_fault = status >= 500 && status != 503;  // 503 is a refusal, and no news
+    log_event(is_fault ? LogLevel::kError
+              : is_api ? LogLevel::kInfo
+                       : LogLevel::kDebug,
+              fmt::format("{} {} {}", known_method(exchange_.method), exchange_.handler, status),
+              fields);
   }
 
   const std::shared_ptr<http::Responder> responder_;
   HttpMetrics& metrics_;
   const Clock& clock_;
-  const std::string handler_;
-  const std::string method_;
+  const Exchange exchange_;
   const TimePoint begin_;
+  LogFields facts_;
   int status_ = 200;
   bool observed_ = false;
 };
-
-std::string known_method(const std::string& method) {
-  for (const char* known : {"GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "PATCH"}) {
-    if (method == known) return method;
-  }
-  return "other";
-}
 
 }  // namespace
 
@@ -110,9 +126,9 @@ void HttpMetrics::observe(const std::string& handler, const std::string& method,
 
 std::shared_ptr<http::Responder> observe_responder(std::shared_ptr<http::Responder> responder,
                                                    HttpMetrics& metrics, const Clock& clock,
-                                                   std::string handler, std::string method) {
+                                                   Exchange exchange) {
   return std::make_shared<ObservedResponder>(std::move(responder), metrics, clock,
-                                             std::move(handler), std::move(method));
+                                             std::move(exchange));
 }
 
 }  // namespace sparrow::api

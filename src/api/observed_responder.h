@@ -1,6 +1,7 @@
 #pragma once
-// ObservedResponder: a Responder that adds openai-processing-ms and counts the exchange in the HTTP
-// metrics when it ends. Same threads as the responder it wraps.
+// ObservedResponder: a Responder that adds openai-processing-ms, and when the exchange ends counts
+// it in the HTTP metrics and writes its one line to the log: never a prompt, an answer or a key.
+// Same threads as the responder it wraps.
 
 #include <map>
 #include <memory>
@@ -26,8 +27,16 @@ class HttpMetrics {
   Histogram& article_latency_;
 };
 
+// What is known of an exchange before it is handled.
+struct Exchange {
+  std::string handler;  // a route, "page" or "none"
+  std::string method;
+  std::string request_id;
+  std::string tenant;  // empty: no key
+};
+
 std::shared_ptr<http::Responder> observe_responder(std::shared_ptr<http::Responder> responder,
                                                    HttpMetrics& metrics, const Clock& clock,
-                                                   std::string handler, std::string method);
+                                                   Exchange exchange);
 
 }  // namespace sparrow::api

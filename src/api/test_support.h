@@ -273,7 +273,7 @@ struct ApiFixture {
     loop.run_ready();
   }
 
-  std::string remote_address;  // of the next calls
+  std::string remote_address = "192.0.2.7:4321";  // of the next calls
   FakeClock clock;
   MetricsRegistry metrics;
   ManualLoop loop;

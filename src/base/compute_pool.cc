@@ -1,6 +1,7 @@
 #include "base/compute_pool.h"
 
 #include <sched.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
@@ -57,9 +58,14 @@ ComputePool::ComputePool(int num_threads, std::vector<int> pinned_cpus)
   const int count = num_threads < 1 ? default_num_threads() : num_threads;
   CHECK(pinned_cpus_.empty() || pinned_cpus_.size() == static_cast<size_t>(count));
   shares_ = std::make_unique<Share[]>(static_cast<size_t>(count));
+  // A worker takes no signal: whoever waits for SIGTERM does, even if it has it blocked just now.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   for (int worker = 1; worker < count; ++worker) {
     threads_.emplace_back([this, worker] { worker_main(worker); });
   }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void ComputePool::pin_caller() {

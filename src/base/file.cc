@@ -61,6 +61,17 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   return content;
 }
 
+Result<FileStamp> file_stamp(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return errno_status(path, "cannot look at");
+  FileStamp stamp;
+  stamp.modified_ns = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+  stamp.size = static_cast<int64_t>(info.st_size);
+  stamp.inode = static_cast<uint64_t>(info.st_ino);
+  stamp.world_readable = (info.st_mode & S_IROTH) != 0;
+  return stamp;
+}
+
 Status write_file_atomically(const std::string& path, std::string_view content) {
   const std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

@@ -7,17 +7,25 @@
 #include <memory>
 #include <vector>
 
+#include "base/log_format.h"
+
 namespace sparrow {
 namespace {
 
-constexpr const char* kPattern = "%^%L%$ %H:%M:%S.%e %v";
+constexpr const char* kTextPattern = "%^%L%$ %H:%M:%S.%e %v";
+constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l",%v})";
 
-std::shared_ptr<spdlog::logger>& logger() {
-  static std::shared_ptr<spdlog::logger> instance = [] {
+struct Sink {
+  std::shared_ptr<spdlog::logger> logger;
+  LogFormat format = LogFormat::kText;
+};
+
+Sink& sink() {
+  static Sink instance = [] {
     auto created = std::make_shared<spdlog::logger>(
         "sparrow", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-    created->set_pattern(kPattern);
-    return created;
+    created->set_pattern(kTextPattern);
+    return Sink{created};
   }();
   return instance;
 }
@@ -50,15 +58,25 @@ Status configure_log(const LogOptions& options) {
     }
   }
   auto created = std::make_shared<spdlog::logger>("sparrow", sinks.begin(), sinks.end());
-  created->set_pattern(kPattern);
+  created->set_pattern(options.format == LogFormat::kJson ? kJsonPattern : kTextPattern);
   created->set_level(to_spdlog(options.level));
   created->flush_on(spdlog::level::info);
-  logger() = created;
+  sink() = {created, options.format};
   return ok_status();
 }
 
-void log_line(LogLevel level, std::string_view line) {
-  logger()->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
+void log_line(LogLevel level, std::string_view line) { log_event(level, line, {}); }
+
+void log_event(LogLevel level, std::string_view message, const LogFields& fields) {
+  const Sink& to = sink();
+  if (!to.logger->should_log(to_spdlog(level))) return;
+  std::string line;
+  if (to.format == LogFormat::kJson) {
+    append_log_json(line, message, fields);
+  } else {
+    append_log_text(line, message, fields);
+  }
+  to.logger->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
 }  // namespace sparrow

@@ -26,6 +26,8 @@ const CommandSpec& synth_spec();
 int run_synth(const OptionValues& values);
 const CommandSpec& quantize_spec();
 int run_quantize(const OptionValues& values);
+const CommandSpec& key_spec();
+int run_key(const OptionValues& values);
 const CommandSpec& bench_spec();
 int run_bench(const OptionValues& values);
 const CommandSpec& cache_spec();

@@ -13,7 +13,7 @@ namespace {
 constexpr Command kCommands[] = {
     {serve_spec, run_serve},       {run_spec, run_run},     {tokenize_spec, run_tokenize},
     {pull_spec, run_pull},         {bench_spec, run_bench}, {synth_spec, run_synth},
-    {quantize_spec, run_quantize}, {cache_spec, run_cache},
+    {quantize_spec, run_quantize}, {cache_spec, run_cache}, {key_spec, run_key},
 };
 
 constexpr const char* kUsageTail =

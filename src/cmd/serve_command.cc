@@ -1,19 +1,18 @@
 // sparrow serve: listens, loads the model, serves until a signal, finishes what runs.
 
 #include <fmt/format.h>
-#include <pthread.h>
-#include <signal.h>
 
-#include <atomic>
-#include <cstdio>
+#include <algorithm>
 
 #include "api/api_server.h"
+#include "api/auth_key_file.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "cmd/admission_options.h"
 #include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
 #include "cmd/model_session.h"
+#include "cmd/serve_events.h"
 #include "cmd/served_model_info.h"
 #include "cmd/speculation_options.h"
 #include "cmd/version.h"
@@ -24,19 +23,7 @@ namespace sparrow {
 namespace {
 
 // How often a waiting shutdown looks whether the last answer has ended.
-constexpr long kShutdownTickNs = 50'000'000;
-
-// SIGINT and SIGTERM are taken one by one from the main thread, never by a handler.
-sigset_t block_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of write(), like a full disk
-  return set;
-}
+constexpr std::chrono::milliseconds kShutdownTick{20};
 
 LogLevel log_level(const std::string& name) {
   if (name == "debug") return LogLevel::kDebug;
@@ -62,14 +49,39 @@ void log_flags_without_effect(const OptionValues& values) {
   }
 }
 
-void warn_about_open_bind(const OptionValues& values) {
+// Loud, never a refusal: first experiments and closed networks work as they are.
+void log_security_warnings(const OptionValues& values) {
   const std::string& host = values.text("host");
-  const bool local = host == "127.0.0.1" || host == "localhost" || host == "::1";
-  if (local || !values.list("api-key").empty()) return;
-  log_warning(
-      "Listening on {} without a key: everybody who reaches this machine can use the model. "
-      "Set --api-key to change that.",
-      host);
+  const bool has_keys = !values.list("api-key").empty() || !values.text("api-key-file").empty();
+  if (!http::is_loopback_address(host) && !has_keys) {
+    log_warning("LISTENING ON {} WITHOUT A KEY: everybody who reaches this machine can use it.",
+                host);
+    log_warning("Set --api-key (or SPARROW_API_KEY, or --api-key-file), or --host 127.0.0.1.");
+  }
+  if (values.flag("log-prompts")) {
+    log_warning("--log-prompts: what users write goes to the log, word for word.");
+  }
+}
+
+// A key from an unset variable must not open the server.
+Status check_key_options(const OptionValues& values) {
+  for (const char* name : {"api-key", "admin-key"}) {
+    const std::vector<std::string>& keys = values.list(name);
+    const bool empty = keys.empty() || std::find(keys.begin(), keys.end(), "") != keys.end();
+    if (values.given(name) && empty) {
+      return invalid_argument(
+          fmt::format("--{} is empty: is a variable not set? Leave it out to need no key", name));
+    }
+    for (const std::string& key : keys) {
+      if (key.size() <= api::kMaxKeyBytes) continue;
+      return invalid_argument(
+          fmt::format("--{} takes keys of at most {} characters", name, api::kMaxKeyBytes));
+    }
+  }
+  if (!values.text("ssl-keyfile").empty() && values.text("ssl-certfile").empty()) {
+    return invalid_argument("--ssl-keyfile needs --ssl-certfile");
+  }
+  return ok_status();
 }
 
 api::SystemRole system_role(const std::string& name) {
@@ -88,6 +100,11 @@ api::ApiOptions api_options(const OptionValues& values) {
   api::ApiOptions options;
   options.version = kVersion;
   options.api_keys = values.list("api-key");
+  options.admin_keys = values.list("admin-key");
+  options.api_key_file = values.text("api-key-file");
+  options.bound_to_loopback = http::is_loopback_address(values.text("host"));
+  options.max_requests = values.integer("limit-max-requests");
+  options.log_prompts = values.flag("log-prompts");
   options.system_role = system_role(values.text("system-role"));
   options.reasoning_field = reasoning_field(values.text("reasoning-field"));
   options.reject_unknown_fields = values.text("unknown-fields") == "reject";
@@ -111,6 +128,9 @@ http::ServerOptions server_options(const OptionValues& values) {
   options.keep_alive_timeout =
       std::chrono::milliseconds(values.integer("timeout-keep-alive") * 1000);
   options.cors.allowed_origins = values.list("cors");
+  options.cors.private_prefix = "/admin";
+  options.tls_certificate_file = values.text("ssl-certfile");
+  options.tls_key_file = values.text("ssl-keyfile");
   options.allowed_hosts = values.list("allowed-hosts");
   return options;
 }
@@ -129,10 +149,15 @@ EngineOptions engine_options(const OptionValues& values, const std::string& mode
   return options;
 }
 
-// Until the first signal; then until every answer has ended, the time is up or a second signal.
-void wait_for_shutdown(const sigset_t& signals, api::ApiServer& api, double timeout_s) {
-  int number = 0;
-  sigwait(&signals, &number);
+// A broken file is logged, and the old keys stay.
+void reload_keys(api::ApiServer& api) {
+  log_info("SIGHUP: reading the key file again");
+  (void)api.load_keys();
+}
+
+// Until a signal or a wish to drain; then until every answer has ended, the time is up or a signal.
+void wait_for_shutdown(ServeEvents& events, api::ApiServer& api, double timeout_s) {
+  while (events.wait(std::nullopt) == ServeEvents::Event::kReload) reload_keys(api);
   api.begin_drain();
   log_info(
       "Shutting down: finishing {} running answers (at most {:.0f} s; again CTRL+C stops at once)",
@@ -140,20 +165,22 @@ void wait_for_shutdown(const sigset_t& signals, api::ApiServer& api, double time
   const RealClock clock;
   const TimePoint deadline = clock.now() + from_ms(timeout_s * 1000);
   while (api.num_active() > 0 && clock.now() < deadline) {
-    const timespec tick{0, kShutdownTickNs};
-    if (sigtimedwait(&signals, nullptr, &tick) > 0) return;
+    const ServeEvents::Event event = events.wait(kShutdownTick);
+    if (event == ServeEvents::Event::kStop) return;
+    if (event == ServeEvents::Event::kReload) reload_keys(api);
   }
 }
 
-std::string shown_address(const std::string& host, uint16_t port) {
-  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
-                                             : fmt::format("http://[{}]:{}", host, port);
+std::string shown_address(const OptionValues& values, const std::string& host, uint16_t port) {
+  const char* scheme = values.text("ssl-certfile").empty() ? "http" : "https";
+  return host.find(':') == std::string::npos ? fmt::format("{}://{}:{}", scheme, host, port)
+                                             : fmt::format("{}://[{}]:{}", scheme, host, port);
 }
 
 void log_ready(const OptionValues& values, const api::ModelInfo& info, uint16_t port) {
-  const std::string address = shown_address(values.text("host"), port);
+  const std::string address = shown_address(values, values.text("host"), port);
   const bool any_host = values.text("host") == "0.0.0.0";
-  const std::string local = any_host ? shown_address("127.0.0.1", port) : address;
+  const std::string local = any_host ? shown_address(values, "127.0.0.1", port) : address;
   log_info("Serving model '{}', at most {} tokens per request", info.served_names.front(),
            info.max_model_len);
   log_info("Page: {}/   API: {}/v1   metrics: {}/metrics", local, local, local);
@@ -164,18 +191,23 @@ void log_ready(const OptionValues& values, const api::ModelInfo& info, uint16_t 
 // What only happens while loading; the signal ends the process at once, nothing is running yet.
 Status serve(const OptionValues& values) {
   ASSIGN_OR_RETURN(const SpeculationOptions speculation, speculation_options(values));
-  const sigset_t signals = block_signals();
+  RETURN_IF_ERROR(check_key_options(values));
+  ServeEvents events(!values.text("api-key-file").empty());
+  RETURN_IF_ERROR(events.start());
   MetricsRegistry metrics;
-  api::ApiServer api(api_options(values), metrics);
+  api::ApiOptions api_settings = api_options(values);
+  api_settings.request_drain = [&events] { events.request_drain(); };
+  api::ApiServer api(std::move(api_settings), metrics);
+  RETURN_IF_ERROR(api.load_keys());
   http::HttpServer server(server_options(values), api.handler(), api::ApiServer::protocol_error);
   RETURN_IF_ERROR(server.start());  // a taken port is told before minutes of loading
   log_flags_without_effect(values);
-  warn_about_open_bind(values);
+  log_security_warnings(values);
 
   const std::string positional = values.positional().empty() ? "" : values.positional()[0];
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  events.let_signals_kill(true);
   Result<ModelSession> session = open_session(values, positional, {});
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  events.let_signals_kill(false);
   if (!session.ok()) {
     server.stop();
     api.stop();
@@ -189,7 +221,7 @@ Status serve(const OptionValues& values) {
   thread.start();
   api.set_ready(info, engine);
   log_ready(values, info, server.port());
-  wait_for_shutdown(signals, api, values.number("shutdown-timeout"));
+  wait_for_shutdown(events, api, values.number("shutdown-timeout"));
   thread.stop();
   server.stop();
   api.stop();
@@ -201,7 +233,9 @@ Status serve(const OptionValues& values) {
 
 int run_serve(const OptionValues& values) {
   const Status log = configure_log(
-      {.level = log_level(values.text("log-level")), .file = values.text("log-file")});
+      {.level = log_level(values.text("log-level")),
+       .format = values.text("log-format") == "json" ? LogFormat::kJson : LogFormat::kText,
+       .file = values.text("log-file")});
   if (!log.ok()) return fail(log);
   const Status status = serve(values);
   return status.ok() ? 0 : fail(status);

@@ -39,7 +39,30 @@ std::vector<OptionSpec> server_options() {
       {.name = "api-key",
        .type = OptionType::kList,
        .default_text = "",
-       .help = "Keys that may use the API; without one everybody may",
+       .help = "Keys that may use the API; without one everybody may. Others on this machine see "
+               "arguments: the environment or --api-key-file is better",
+       .group = kServer},
+      {.name = "api-key-file",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "File of keys, one a line: NAME sha256:HEX rpm=60 tpm=100K concurrent=4 admin, as "
+               "`sparrow key` makes it; read again when it changes and on SIGHUP",
+       .group = kServer},
+      {.name = "admin-key",
+       .type = OptionType::kList,
+       .default_text = "",
+       .help = "Keys for /admin/status, /admin/drain and /admin/reload-keys; without any, these "
+               "answer this machine only, and only on a loopback --host",
+       .group = kServer},
+      {.name = "ssl-certfile",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "Speak TLS (1.2 or later) with this certificate chain in PEM",
+       .group = kServer},
+      {.name = "ssl-keyfile",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "Private key of --ssl-certfile in PEM, without a password; absent: in the same file",
        .group = kServer},
       {.name = "served-model-name",
        .type = OptionType::kList,
@@ -74,6 +97,18 @@ std::vector<OptionSpec> process_options() {
        .type = OptionType::kString,
        .default_text = "",
        .help = "Write the log to this file too",
+       .group = kServer},
+      {.name = "log-format",
+       .type = OptionType::kString,
+       .default_text = "text",
+       .help = "Lines for people, or one JSON object a line",
+       .choices = "text|json",
+       .group = kServer},
+      {.name = "log-prompts",
+       .type = OptionType::kFlag,
+       .default_text = "false",
+       .help = "Write requests to the log word for word; off: no prompt, answer or key is ever "
+               "written",
        .group = kServer},
       {.name = "log-level",
        .type = OptionType::kString,
@@ -130,6 +165,13 @@ std::vector<OptionSpec> limit_options() {
        .help = "Requests in work at once; more get 503; 0 is off",
        .min = 0,
        .max = 1e6,
+       .group = kLimits},
+      {.name = "limit-max-requests",
+       .type = OptionType::kSize,
+       .default_text = "0",
+       .help = "After that many generation requests finish them and exit with 0; 0 is off",
+       .min = 0,
+       .max = 1e12,
        .group = kLimits},
       {.name = "max-connections",
        .type = OptionType::kSize,
@@ -220,6 +262,8 @@ constexpr const char* kExamples =
     "  sparrow serve --model /models/DeepSeek-R1-Distill-Qwen-1.5B --max-model-len 8K\n"
     "  sparrow serve --model r1-q8_0.gguf --host 0.0.0.0 --port 8000 --api-key secret\n"
     "  sparrow serve --answer-cache answers.db           greedy answers are kept across starts\n"
+    "  sparrow serve --host 0.0.0.0 --api-key-file keys.txt --ssl-certfile cert.pem --ssl-keyfile "
+    "key.pem\n"
     "  SPARROW_MODEL=deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B sparrow serve --threads 4\n";
 
 std::vector<OptionSpec> all_options() {

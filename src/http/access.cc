@@ -37,7 +37,11 @@ std::string host_without_port(std::string_view host) {
   return lower(host.substr(0, host.find(':')));
 }
 
-bool is_origin_allowed(const CorsOptions& options, std::string_view origin) {
+bool is_origin_allowed(const CorsOptions& options, const Request& request) {
+  const std::string_view origin = request.header("origin");
+  if (!options.private_prefix.empty() && request.path.starts_with(options.private_prefix)) {
+    return false;
+  }
   return std::any_of(options.allowed_origins.begin(), options.allowed_origins.end(),
                      [&](const std::string& allowed) {
                        return allowed == "*" || lower(allowed) == lower(origin);
@@ -48,7 +52,7 @@ bool is_origin_allowed(const CorsOptions& options, std::string_view origin) {
 
 Headers cors_headers(const CorsOptions& options, const Request& request) {
   const std::string_view origin = request.header("origin");
-  if (origin.empty() || !is_origin_allowed(options, origin)) return {};
+  if (origin.empty() || !is_origin_allowed(options, request)) return {};
   return {{"Access-Control-Allow-Origin", std::string(origin)},
           {"Vary", "Origin"},
           {"Access-Control-Expose-Headers", std::string(kExposedHeaders)}};
@@ -64,7 +68,7 @@ Response preflight_response(const CorsOptions& options, const Request& request) 
   response.status = 204;
   response.headers.emplace_back("Vary",
                                 "Access-Control-Request-Method, Access-Control-Request-Headers");
-  if (!is_origin_allowed(options, request.header("origin"))) return response;
+  if (!is_origin_allowed(options, request)) return response;
   response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS, DELETE");
   const std::string_view wanted = request.header("access-control-request-headers");
   if (!wanted.empty()) response.headers.emplace_back("Access-Control-Allow-Headers", wanted);

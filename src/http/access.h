@@ -13,13 +13,16 @@ namespace sparrow::http {
 struct CorsOptions {
   // "https://chat.example", or "*" for any. Empty: only pages this server itself serves.
   std::vector<std::string> allowed_origins;
+  // Paths that begin so are never for pages of other sites. Empty: none.
+  std::string private_prefix;
 };
 
 // What every answer to a request with an allowed Origin carries; empty otherwise.
 Headers cors_headers(const CorsOptions& options, const Request& request);
 // OPTIONS with Origin and Access-Control-Request-Method: answered by the server, not by a handler.
 bool is_preflight(const Request& request);
-// 204 with what is allowed, without any of it for a foreign origin (the browser then refuses).
+// 204 with what is allowed, without any of it for a foreign origin or a private path (the browser
+// then refuses).
 Response preflight_response(const CorsOptions& options, const Request& request);
 
 // True for "localhost", "*.localhost", "host.docker.internal", any IP address (a rebinding attack

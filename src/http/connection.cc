@@ -39,6 +39,8 @@ Connection::Connection(std::shared_ptr<LoopContext> context, tcp::socket socket,
       options_(context_->shared->options),
       remote_address_(std::move(remote_address)),
       socket_(std::move(socket)),
+      tls_(context_->shared->tls ? context_->shared->tls->accept(socket_->native_handle())
+                                 : nullptr),
       parser_(parser_limits(options_)) {}
 
 void Connection::start() {
@@ -85,6 +87,7 @@ void Connection::arm_write() {
     if (error) return self->close();
     self->flush();
     self->process_input();
+    if (std::exchange(self->handshake_blocked_, false) && self->socket_) self->on_readable();
   });
 }
 
@@ -145,20 +148,31 @@ void Connection::update_phase() {
 
 // ---- reading ----
 
+size_t Connection::receive(error_code& error) {
+  if (tls_) return receive_tls(error);
+  return socket_->read_some(asio::buffer(context_->scratch), error);
+}
+
+size_t Connection::transmit(std::string_view bytes, error_code& error) {
+  if (tls_) return transmit_tls(bytes, error);
+  return socket_->write_some(asio::buffer(bytes.data(), bytes.size()), error);
+}
+
 void Connection::on_readable() {
   const auto self = shared_from_this();
   for (int i = 0; i < kMaxReadsPerWake && wants_input(); ++i) {
     error_code error;
-    auto& scratch = context_->scratch;
-    const size_t num_bytes = socket_->read_some(asio::buffer(scratch), error);
+    const size_t num_bytes = receive(error);
+    if (!socket_) return;
     if (error == asio::error::would_block) break;
     if (error == asio::error::eof) {
       on_end_of_input();
       break;
     }
     if (error) return close();
-    on_bytes({scratch.data(), num_bytes});
-    if (num_bytes < scratch.size()) break;
+    on_bytes({context_->scratch.data(), num_bytes});
+    // TLS hands out one record at a time.
+    if (num_bytes < context_->scratch.size() && tls_ == nullptr) break;
   }
   arm_read();
 }
@@ -250,8 +264,7 @@ void Connection::flush() {
   if (!socket_ || broken_ || write_armed_) return;
   while (unsent_bytes() != 0) {
     error_code error;
-    const size_t num_bytes =
-        socket_->write_some(asio::buffer(output_.data() + output_sent_, unsent_bytes()), error);
+    const size_t num_bytes = transmit(std::string_view(output_).substr(output_sent_), error);
     if (error == asio::error::would_block) break;
     if (error) return close_soon();
     output_sent_ += num_bytes;
@@ -272,6 +285,7 @@ void Connection::flush() {
 
 void Connection::after_flush() {
   if (!close_after_flush_ || exchange_ || phase_ == Phase::kLinger) return;
+  if (tls_) tls_->finish_sending();
   if (input_ended_ || context_->stopping) return close_soon();
   begin_linger();
 }
@@ -295,6 +309,7 @@ void Connection::close_soon() {
 void Connection::close() {
   if (!socket_) return;
   const auto self = shared_from_this();
+  tls_.reset();
   socket_.reset();  // waits still pending end with operation_aborted
   broken_ = true;
   read_deadline_ = write_deadline_ = TimePoint::max();

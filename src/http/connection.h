@@ -1,5 +1,6 @@
 #pragma once
 // Connection: one client socket, from accept to close, on one IO thread for life: no locks.
+// The first bytes of a TLS connection are its handshake, under the deadline of a request's head.
 // The parser needs no socket (request_parser.h), so a connection is a state machine over two
 // readiness waits instead of a coroutine: on_readable() feeds the parser, flush() writes. The
 // socket is watched while an answer is written, so that a client that left is noticed at once:
@@ -21,6 +22,7 @@
 #include "http/io_loop.h"
 #include "http/request_parser.h"
 #include "http/response_head.h"
+#include "http/tls.h"
 
 namespace sparrow::http {
 
@@ -32,6 +34,7 @@ struct ServerShared {
   Handler handler;
   std::function<Response(int status, std::string_view message)> protocol_error;
   bool checks_host = false;
+  std::unique_ptr<TlsContext> tls;  // null: plain HTTP
   std::atomic<size_t> num_connections{0};
   std::atomic<size_t> num_body_bytes{0};  // received and not yet answered
 };
@@ -91,6 +94,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void arm_read();
   void arm_write();
   void arm_reset_watch();
+  // Like read_some() and write_some() of a non-blocking socket, through TLS where there is some.
+  size_t receive(boost::system::error_code& error);
+  size_t receive_tls(boost::system::error_code& error);
+  size_t transmit(std::string_view bytes, boost::system::error_code& error);
+  size_t transmit_tls(std::string_view bytes, boost::system::error_code& error);
   void on_readable();
   void on_end_of_input();
   void on_bytes(std::string_view bytes);
@@ -116,6 +124,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const ServerOptions& options_;
   const std::string remote_address_;
   std::optional<boost::asio::ip::tcp::socket> socket_;  // empty once closed
+  std::unique_ptr<TlsSession> tls_;                     // null: plain
   RequestParser parser_;
   std::string input_;   // received behind the request in progress, bounded
   std::string output_;  // not yet taken by the kernel from output_sent_ on, bounded
@@ -132,6 +141,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool read_armed_ = false;
   bool write_armed_ = false;
   bool reset_watch_armed_ = false;
+  bool handshake_blocked_ = false;  // TLS could not write, and reads again once it can
   bool parsing_ = false;
   bool input_ended_ = false;
   bool sent_continue_ = false;

@@ -35,12 +35,13 @@ void Connection::dispatch() {
 
 void Connection::run_handler(std::shared_ptr<const Request> request) {
   const uint64_t exchange_id = num_exchanges_;
-  const std::string path = request->path;
+  const std::string request_id = request->request_id;
   // One request's exception (bad_alloc among them) must not end the others.
   try {
     context_->shared->handler(std::move(request), make_responder(shared_from_this(), exchange_id));
   } catch (const std::exception& error) {
-    log_error("http: the handler of {} threw: {}", path, error.what());
+    log_event(LogLevel::kError, fmt::format("http: a handler threw: {}", error.what()),
+              {{"request_id", request_id}});
     abandon(exchange_id);
   }
 }
@@ -129,7 +130,10 @@ void Connection::abandon(uint64_t exchange_id) {
   if (current == nullptr) return;
   current->on_close = nullptr;
   if (current->started) return close();  // a cut chunked body is all that can still be said
-  log_error("http: {} {} was never answered", current->request->method, current->request->path);
+  log_event(LogLevel::kError,
+            fmt::format("http: {} {} was never answered", current->request->method,
+                        current->request->path),
+            {{"request_id", current->request->request_id}});
   send(exchange_id, context_->shared->protocol_error(500, "the request was dropped unanswered"));
 }
 
@@ -155,13 +159,14 @@ void Connection::end_exchange() {
 }
 
 void Connection::answer_protocol_error(int status, std::string_view message) {
-  log_debug("http: {}: {} {}", remote_address_, status, message);
   close_after_flush_ = true;
   const Request request = parser_.give_up();
   count_body_bytes();
   const Headers cors = cors_headers(options_.cors, request);
   const Response response = context_->shared->protocol_error(status, message);
   const std::string request_id = new_request_id();
+  log_event(LogLevel::kDebug, fmt::format("http: {}: {} {}", remote_address_, status, message),
+            {{"request_id", request_id}});
   ResponseHead head;
   head.status = status;
   head.content_type = response.content_type;

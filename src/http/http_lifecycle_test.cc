@@ -97,6 +97,25 @@ TEST_F(HttpLifecycleTest, PublicBind_AnyHostServed) {
   EXPECT_EQ(client.read_reply().status, 200);
 }
 
+TEST_F(HttpLifecycleTest, Cors_NeverForPrivatePaths) {
+  ServerOptions options;
+  options.cors.allowed_origins = {"*"};
+  options.cors.private_prefix = "/private";
+  start(options);
+  const std::string fields =
+      "Host: localhost\r\nOrigin: https://chat.example\r\n"
+      "Access-Control-Request-Method: POST\r\n\r\n";
+  for (const std::string method : {"OPTIONS", "GET"}) {
+    TestClient client(port());
+    client.send(method + " /echo HTTP/1.1\r\n" + fields);
+    EXPECT_EQ(client.read_reply().field("Access-Control-Allow-Origin"), "https://chat.example");
+    client.send(method + " /%70rivate/x HTTP/1.1\r\n" + fields);
+    const TestReply reply = client.read_reply();
+    EXPECT_TRUE(reply.complete);
+    EXPECT_EQ(reply.head.find("\r\nAccess-Control"), std::string::npos) << reply.head;
+  }
+}
+
 TEST_F(HttpLifecycleTest, Cors_PreflightAndHeaders_OnlyForListedOrigins) {
   ServerOptions options;
   options.cors.allowed_origins = {"https://chat.example"};

@@ -79,6 +79,7 @@ std::chrono::milliseconds tick_interval(const ServerOptions& options) {
   return std::clamp(shortest / 8, std::chrono::milliseconds(5), std::chrono::milliseconds(500));
 }
 
+// A client of TLS could not read it, and just finds the connection closed.
 void refuse_connection(tcp::socket socket) {
   constexpr std::string_view kBusy =
       "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
@@ -148,7 +149,8 @@ void HttpServer::Impl::adopt(tcp::socket socket, std::shared_ptr<LoopContext> co
   auto& count = shared->num_connections;
   if (count.fetch_add(1, std::memory_order_relaxed) >= shared->options.max_connections) {
     count.fetch_sub(1, std::memory_order_relaxed);
-    return refuse_connection(std::move(socket));
+    if (shared->tls == nullptr) refuse_connection(std::move(socket));
+    return;
   }
   std::string remote = remote_text(socket);
   auto connection = std::make_shared<Connection>(context, std::move(socket), std::move(remote));
@@ -199,6 +201,10 @@ HttpServer::~HttpServer() { stop(); }
 Status HttpServer::start() {
   CHECK(!impl_->started && impl_->contexts.empty());
   const ServerOptions& options = impl_->shared->options;
+  if (!options.tls_certificate_file.empty()) {
+    ASSIGN_OR_RETURN(impl_->shared->tls,
+                     make_tls_context(options.tls_certificate_file, options.tls_key_file));
+  }
   for (int index = 0; index < options.num_io_threads; ++index) {
     auto context = std::make_shared<LoopContext>();
     context->shared = impl_->shared;

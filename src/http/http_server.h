@@ -31,6 +31,10 @@ struct ServerOptions {
   std::chrono::milliseconds keep_alive_timeout{75'000};
   std::chrono::milliseconds write_timeout{30'000};  // without a byte of progress
   CorsOptions cors;
+  // PEM files; with them every port speaks TLS (1.2 or later) and nothing else. The key may stand
+  // in the certificate's file.
+  std::string tls_certificate_file;
+  std::string tls_key_file;
   // Names beside localhost and IP addresses that a client may put into Host while `host` is a
   // loopback address (against DNS rebinding); others get 403. "*": any.
   std::vector<std::string> allowed_hosts;
@@ -43,7 +47,8 @@ class HttpServer {
              std::function<Response(int status, std::string_view message)> protocol_error);
   ~HttpServer();
 
-  // Binds and starts the IO threads. The error names the address and, if taken, says so.
+  // Reads the certificate, binds and starts the IO threads. The error names the file, or the
+  // address and, if taken, says so.
   Status start();
   uint16_t port() const;
   std::vector<IoLoop*> loops();

@@ -9,6 +9,10 @@
 #include <utility>
 #include <vector>
 
+namespace sparrow {
+struct LogField;
+}
+
 namespace sparrow::http {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -63,6 +67,9 @@ class Responder {
   virtual void on_close(std::function<void()> callback) = 0;
   virtual bool closed() const = 0;
   virtual IoLoop& loop() = 0;
+  // Facts about the answer for its line in the log, before the call that ends it. A responder that
+  // keeps no log forgets them.
+  virtual void log_with(const std::vector<LogField>&) {}
 };
 
 using Handler = std::function<void(std::shared_ptr<const Request>, std::shared_ptr<Responder>)>;

@@ -31,14 +31,14 @@ def clean_environment():
 class Server:
     """One running `sparrow serve`. Use as a context manager."""
 
-    def __init__(self, *arguments, ready=r"running on (http://[^ ]+)"):
+    def __init__(self, *arguments, ready=r"running on (https?://[^ \"]+)", environment=None):
         self.lines = []
         self._queue = queue.Queue()
         self.process = subprocess.Popen([BINARY, "serve", "--port", "0", *map(str, arguments)], stderr=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, env=clean_environment())
+                                        stdout=subprocess.PIPE, text=True, env={**clean_environment(), **(environment or {})})
         threading.Thread(target=self._read, daemon=True).start()
         self.url = self.wait_for_line(ready, START_SECONDS).group(1)
-        self.host, port = re.match(r"http://\[?([^\]/]+?)\]?:(\d+)", self.url).groups()
+        self.host, port = re.match(r"https?://\[?([^\]/]+?)\]?:(\d+)", self.url).groups()
         self.port = int(port)
 
     def _read(self):

@@ -12,6 +12,8 @@ void add_models_endpoints(http::Router& router, ApiContext& context);
 void add_tokenize_endpoints(http::Router& router, ApiContext& context);
 // /health /ping /livez /readyz /version /load /metrics
 void add_status_endpoints(http::Router& router, ApiContext& context);
+// /admin/drain /admin/reload-keys /admin/status
+void add_admin_endpoints(http::Router& router, ApiContext& context);
 // /docs lists what the router knows: call it last.
 void add_docs_endpoint(http::Router& router);
 

@@ -5,6 +5,7 @@
 #include "api/gate.h"
 #include "api/retry_hint.h"
 #include "base/check.h"
+#include "base/log.h"
 
 namespace sparrow::api {
 namespace {
@@ -31,7 +32,8 @@ Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Respon
       headers_(std::move(prepared.headers)),
       answers_(std::move(prepared.answers)),
       requests_(std::move(prepared.requests)),
-      last_write_(clock.now()) {
+      last_write_(clock.now()),
+      begin_(last_write_) {
   CHECK(!requests_.empty());
   choices_per_prompt_ = requests_.front().num_choices;
   for (const Request& request : requests_) {
@@ -93,7 +95,7 @@ bool Generation::submit(EventSink* sink) {
   for (Request& request : requests_) {
     const Status status = engine_.submit(std::move(request), sink);
     if (status.ok()) continue;
-    fail(submit_error(status));
+    fail(submit_error(status), "refused");
     return false;
   }
   requests_.clear();
@@ -123,6 +125,7 @@ void Generation::count(size_t index, bool first_of_prompt, const StreamEvent& ev
   totals_.finishes[index] = event.finish;
   ++totals_.num_finished;
   if (first_of_prompt) totals_.num_cached_tokens += event.usage.num_cached_tokens;
+  queue_time_ = std::max(queue_time_, event.usage.queue_time);
   totals_.prefill_time = std::max(totals_.prefill_time, event.usage.prefill_time);
   totals_.decode_time = std::max(totals_.decode_time, event.usage.decode_time);
 }
@@ -133,8 +136,9 @@ void Generation::on_event(const StreamEvent& event) {
   CHECK(prompt < request_ids_.size());
   CHECK(event.choice >= 0 && event.choice < choices_per_prompt_);
   if (auto error = error_from_finish(event.finish, retry_after_ms(engine_.snapshot()))) {
-    return fail(*error);
+    return fail(*error, finish_reason_name(event.finish));
   }
+  if (!first_token_ && !event.tokens.empty()) first_token_ = clock_.now();
   const int choice = static_cast<int>(prompt) * choices_per_prompt_ + event.choice;
   count(static_cast<size_t>(choice), event.choice == 0, event);
   if (answers_.recorder) answers_.recorder->add(choice, event);
@@ -144,10 +148,26 @@ void Generation::on_event(const StreamEvent& event) {
   if (totals_.all_finished()) finish();
 }
 
+void Generation::log_outcome(const char* outcome) {
+  LogFields fields = {{"id", format_->reply().id},
+                      {"prompt_tokens", totals_.num_prompt_tokens},
+                      {"cached_tokens", totals_.num_cached_tokens},
+                      {"output_tokens", totals_.num_output_tokens},
+                      {"thinking_tokens", totals_.num_reasoning_tokens},
+                      {"queue_ms", to_ms(queue_time_)}};
+  if (first_token_) fields.emplace_back("first_token_ms", to_ms(*first_token_ - begin_));
+  fields.emplace_back("finish", std::string(outcome));
+  responder_->log_with(fields);
+}
+
 void Generation::finish() {
   format_->end(totals_, buffer_);
   over_ = true;
   if (answers_.recorder) answers_.recorder->finish();
+  const FinishReason first = totals_.finishes.front();
+  const bool same = std::all_of(totals_.finishes.begin(), totals_.finishes.end(),
+                                [&](FinishReason reason) { return reason == first; });
+  log_outcome(same ? finish_reason_name(first) : "mixed");
   if (streams_) {
     responder_->write(std::move(buffer_));
     responder_->finish();
@@ -159,9 +179,9 @@ void Generation::finish() {
   responder_->send(std::move(response));
 }
 
-void Generation::fail(const ApiError& error) {
+void Generation::fail(const ApiError& error, const char* outcome) {
   if (over_) return;
-  cancel();
+  give_up(outcome);
   if (!started_) {
     responder_->send(error_response(error));
     return;
@@ -171,9 +191,12 @@ void Generation::fail(const ApiError& error) {
   responder_->finish();
 }
 
-void Generation::cancel() {
+void Generation::cancel() { give_up("client_left"); }
+
+void Generation::give_up(const char* outcome) {
   if (over_) return;
   over_ = true;
+  log_outcome(outcome);
   if (is_replay()) return;
   for (const uint64_t id : request_ids_) engine_.cancel(id);
 }

@@ -64,10 +64,13 @@ class Generation {
     int64_t num_reasoning = 0;
   };
   void start_stream();
-  void fail(const ApiError& error);
   ApiError submit_error(const Status& status);
+  // `outcome` is the log's word for the end.
+  void fail(const ApiError& error, const char* outcome);
   void count(size_t index, bool first_of_prompt, const StreamEvent& event);
   void finish();
+  void give_up(const char* outcome);
+  void log_outcome(const char* outcome);
 
   const std::shared_ptr<http::Responder> responder_;
   EnginePort& engine_;
@@ -87,8 +90,11 @@ class Generation {
   UsageTotals totals_;
   std::vector<Running> running_;  // by choice
   TimePoint last_write_;
-  bool started_ = false;  // the response head has been written
-  bool began_ = false;    // the first event has come
+  const TimePoint begin_;
+  std::optional<TimePoint> first_token_;
+  Duration queue_time_{};  // the longest of the choices
+  bool started_ = false;   // the response head has been written
+  bool began_ = false;     // the first event has come
   bool over_ = false;
 };
 

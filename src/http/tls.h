@@ -1,0 +1,46 @@
+#pragma once
+// TLS over the sockets of connections, by OpenSSL. TlsContext: certificate, key and settings of a
+// server, shared by all its connections, constant. TlsSession: one connection; it reads and writes
+// the descriptor itself, never blocks, and shakes hands inside read() and write(). A session
+// belongs to its connection's loop. Internal to http/.
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace sparrow::http {
+
+enum class TlsResult {
+  kDone,       // some bytes were moved
+  kWantRead,   // nothing was: wait until the socket is readable
+  kWantWrite,  // nothing was: wait until the socket is writable
+  kEnd,        // the client sends no more
+  kPlainHttp,  // the first bytes are an HTTP request, not a handshake
+  kFailed,     // nothing more can be read or written; error() says why
+};
+
+class TlsSession {
+ public:
+  virtual ~TlsSession() = default;
+  virtual TlsResult read(char* bytes, size_t size, size_t& num_read) = 0;
+  virtual TlsResult write(std::string_view bytes, size_t& num_written) = 0;
+  // Tells the client that nothing follows (close_notify), if it can be told now.
+  virtual void finish_sending() = 0;
+  virtual std::string error() const = 0;
+};
+
+class TlsContext {
+ public:
+  virtual ~TlsContext() = default;
+  virtual std::unique_ptr<TlsSession> accept(int descriptor) = 0;
+};
+
+// From PEM files; an empty key_file means the certificate's. The error names file, cause and what
+// to do, also when this build has no TLS.
+Result<std::unique_ptr<TlsContext>> make_tls_context(const std::string& certificate_file,
+                                                     const std::string& key_file);
+
+}  // namespace sparrow::http
