@@ -1,5 +1,7 @@
 #include "kv/block_pool.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace sparrow {
@@ -12,6 +14,8 @@ BlockPool::BlockPool(int num_blocks) : num_holders_(static_cast<size_t>(num_bloc
 bool BlockPool::try_allocate(int count, std::vector<BlockId>& blocks) {
   DCHECK(count >= 0);
   if (count > num_free()) return false;
+  const size_t needed = blocks.size() + static_cast<size_t>(count);
+  if (needed > blocks.capacity()) blocks.reserve(std::max(needed, 2 * blocks.capacity()));
   for (int i = 0; i < count; ++i) {
     const BlockId block = free_.back();
     free_.pop_back();

@@ -1,6 +1,7 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/check.h"
 
@@ -44,6 +45,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   CHECK(options.block_tokens > 0 && max_running() > 0);
   CHECK(options.speculation.max_tokens <= kMaxDraftTokens);
   for (SlotId slot = max_running(); slot-- > 0;) free_slots_.push_back(slot);
+  // Giving a slot back never fails: one can be lost, restarted and lost again between two clears.
+  released_slots_.reserve(4 * free_slots_.size());
 }
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
@@ -155,7 +158,6 @@ const BatchPlan& Scheduler::plan(TimePoint now) {
   drafts_.clear();
   num_rows_ = 0;
   plan_.step = ++num_steps_;
-  num_first_planned_ = 0;
   const int budget = row_budget();
   plan_running(budget);
   admit_waiting(now, budget);
@@ -202,6 +204,7 @@ bool Scheduler::ensure_blocks(Sequence& sequence, int num_positions) {
 }
 
 void Scheduler::preempt_last() {
+  waiting_.reserve(waiting_.size() + 1);  // before anything is taken apart
   std::unique_ptr<Sequence> sequence = std::move(running_.back());
   running_.pop_back();
   vacate(*sequence);
@@ -236,6 +239,7 @@ void Scheduler::admit_waiting(TimePoint now, int budget) {
     if (room <= 0 || !admit(*waiting_[num_admitted], now, room, num_admitted)) break;
     ++num_admitted;
   }
+  running_.reserve(running_.size() + num_admitted);
   for (size_t i = 0; i < num_admitted; ++i) insert_in_order(running_, std::move(waiting_[i]));
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(num_admitted));
 }
@@ -248,7 +252,6 @@ bool Scheduler::admit(Sequence& sequence, TimePoint now, int room, size_t num_ad
   sequence.state = SequenceState::kRunning;
   if (sequence.first_planned == kNever) {
     sequence.first_planned = now;
-    ++num_first_planned_;
     fair_order_.serve(sequence.fair_tag);
   }
   start_slot(sequence);
@@ -365,7 +368,11 @@ void Scheduler::commit(const StepResult& result, TimePoint step_end, TokenConsum
       step_cost_.observe(plan_.num_tokens(), static_cast<double>(result.elapsed_ns) * 1e-6);
     }
     for (size_t span = 0; span < planned_.size(); ++span) {
-      commit_span(span, result, step_end, consumer);
+      try {
+        commit_span(span, result, step_end, consumer);
+      } catch (const std::bad_alloc&) {  // no room for its tokens: the others go on
+        end(*planned_[span].sequence, FinishReason::kNoMemory);
+      }
     }
   }
   planned_.clear();
@@ -434,6 +441,7 @@ void Scheduler::sweep(Sequences& sequences) {
   const auto live = std::stable_partition(sequences.begin(), sequences.end(), [](const auto& s) {
     return s->state != SequenceState::kFinished;
   });
+  finished_.reserve(finished_.size() + static_cast<size_t>(sequences.end() - live));
   std::move(live, sequences.end(), std::back_inserter(finished_));
   sequences.erase(live, sequences.end());
 }
