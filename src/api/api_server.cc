@@ -6,6 +6,7 @@
 #include "api/api_context.h"
 #include "api/endpoints/endpoints.h"
 #include "api/observed_responder.h"
+#include "base/log.h"
 #include "engine/watchdog.h"
 #include "http/static_assets.h"
 
@@ -42,7 +43,13 @@ struct ApiServer::Impl {
   void tick_until_stopped() {
     const auto period = std::max(context.options().heartbeat / 4, std::chrono::milliseconds(50));
     std::unique_lock lock(mutex);
-    while (!stopping.wait_for(lock, period, [this] { return stopped; })) tick();
+    while (!stopping.wait_for(lock, period, [this] { return stopped; })) {
+      try {
+        tick();
+      } catch (const std::exception& error) {  // out of memory: the next round may do
+        log_error("api: a round of heartbeats failed: {}", error.what());
+      }
+    }
   }
 
   void tick() {

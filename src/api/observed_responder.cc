@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 
 namespace sparrow::api {
 namespace {
@@ -65,10 +66,14 @@ class ObservedResponder final : public http::Responder {
 
  private:
   std::string elapsed_ms() const { return fmt::format("{:.0f}", to_ms(clock_.now() - begin_)); }
-  void observe(int status) {
+  // Also from the destructor: where memory runs out, a number is less bad than an exception.
+  void observe(int status) noexcept {
     if (std::exchange(observed_, true)) return;
-    metrics_.observe(handler_, method_, status, to_seconds(clock_.now() - begin_));
-    metrics_.observe_sizes(handler_, request_bytes_, response_bytes_);
+    try {
+      metrics_.observe(handler_, method_, status, to_seconds(clock_.now() - begin_));
+      metrics_.observe_sizes(handler_, request_bytes_, response_bytes_);
+    } catch (const std::bad_alloc&) {  // not counted
+    }
   }
 
   const std::shared_ptr<http::Responder> responder_;

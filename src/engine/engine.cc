@@ -111,6 +111,7 @@ struct Engine::Impl final : public TokenConsumer {
   void on_broken_step();
   void collect_finished(TimePoint now);
   void tell_end(const Sequence& sequence, TimePoint now);
+  void observe_end(const Sequence& sequence, const Stream& stream, TimePoint now) noexcept;
   void note_finish(const Sequence& sequence);
   void publish();
   void publish_snapshot(TimePoint now);
@@ -193,7 +194,11 @@ void Engine::stop_accepting() { impl_->inbox.close(); }
 void Engine::abort_all(FinishReason reason) { impl_->inbox.abort_all(reason); }
 void Engine::wait_for_work(TimePoint until) { impl_->inbox.wait_until(until); }
 void Engine::wake() { impl_->inbox.wake(); }
-bool Engine::idle() const { return impl_->scheduler.idle() && impl_->inbox.empty(); }
+bool Engine::idle() const {
+  const Impl& impl = *impl_;
+  const bool all_told = impl.finished.empty() && impl.outbox.empty() && !impl.must_abort;
+  return all_told && impl.scheduler.idle() && impl.inbox.empty();
+}
 void Engine::check_integrity() const { impl_->scheduler.check_integrity(); }
 
 EngineSnapshot Engine::snapshot() const {
@@ -425,21 +430,29 @@ void Engine::Impl::collect_finished(TimePoint now) {
 void Engine::Impl::tell_end(const Sequence& sequence, TimePoint now) {
   Stream& stream = streams[static_cast<size_t>(sequence.stream_index)];
   stream.text->finish(sequence, events_of(*stream.text));
-  // Nothing below allocates: the choice is told of once.
+  // Nothing below fails: the choice is told of once.
   ++num_told;
   retired.push_back(sequence.request->id);
   if (!stream.was_planned) num_not_started.fetch_sub(1);
-  if (metrics) {
+  observe_end(sequence, stream, now);
+  note_finish(sequence);
+  free_streams.push_back(sequence.stream_index);
+  stream = {};
+  report.worked = true;
+}
+
+void Engine::Impl::observe_end(const Sequence& sequence, const Stream& stream,
+                               TimePoint now) noexcept {
+  if (!metrics) return;
+  try {
     metrics->on_finish({.sequence = sequence,
                         .now = std::max(now, sequence.last_token),
                         .num_cached = stream.num_cached,
                         .num_reasoning_tokens = stream.text->num_reasoning_tokens(),
                         .has_empty_thinking = stream.text->has_empty_thinking()});
+  } catch (...) {  // a number less is not worth a request
+    reason_of_exception("the metrics of a request");
   }
-  note_finish(sequence);
-  free_streams.push_back(sequence.stream_index);
-  stream = {};
-  report.worked = true;
 }
 
 void Engine::Impl::note_finish(const Sequence& sequence) {

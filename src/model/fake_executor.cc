@@ -226,6 +226,21 @@ Ticket FakeExecutor::begin(const BatchPlan& plan) {
   CHECK(!plan.empty() && plan.num_tokens() <= options_.limits.max_batch_tokens);
   plan_ = &plan;
   enter(StepPart::kBegin);
+  try {
+    start_slots(plan);
+  } catch (...) {
+    for (const SlotStart& start : plan.slot_starts) {
+      slots_.at(static_cast<size_t>(start.slot)).is_held = false;
+    }
+    plan_ = nullptr;
+    throw;
+  }
+  for (const Span& span : plan.spans) check_span(plan, span);
+  check_no_foreign_writes(plan);
+  return plan.step;
+}
+
+void FakeExecutor::start_slots(const BatchPlan& plan) {
   for (const SlotStart& start : plan.slot_starts) {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
     CHECK(!slot.is_held);
@@ -239,9 +254,6 @@ Ticket FakeExecutor::begin(const BatchPlan& plan) {
     slot.num_prompt_tokens = start.num_prompt_tokens;
     slot.min_tokens = start.min_tokens;
   }
-  for (const Span& span : plan.spans) check_span(plan, span);
-  check_no_foreign_writes(plan);
-  return plan.step;
 }
 
 void FakeExecutor::sample(Ticket ticket, const TokenMasks& masks) {
@@ -249,8 +261,13 @@ void FakeExecutor::sample(Ticket ticket, const TokenMasks& masks) {
   enter(StepPart::kSample);
   result_.clear();
   result_.step = ticket;
-  compute(masks);
-  if (options_.corrupt) options_.corrupt(result_);
+  try {
+    compute(masks);
+    if (options_.corrupt) options_.corrupt(result_);
+  } catch (...) {
+    plan_ = nullptr;
+    throw;
+  }
 }
 
 void FakeExecutor::compute(const TokenMasks& masks) {

@@ -100,6 +100,7 @@ class FakeExecutor final : public Executor {
   void write_span(const BatchPlan& plan, const Span& span);
   void sample_span(const BatchPlan& plan, const Span& span, const TokenMasks& masks);
   void enter(StepPart part);
+  void start_slots(const BatchPlan& plan);
   void compute(const TokenMasks& masks);
   bool add_token(Slot& slot, const Constraint& constraint);
   void start_context(Context& context) const;
