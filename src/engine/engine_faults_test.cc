@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <array>
 #include <condition_variable>
 #include <mutex>
 #include <stdexcept>
@@ -19,6 +19,7 @@ namespace {
 class EngineFaultsTest : public ::testing::Test {
  protected:
   void make(FakeExecutorOptions fake = {}, EngineOptions options = {}) {
+    engine_.reset();  // before its executor
     fake.limits.vocab_size = kTestVocab;
     fake.first_token = 'a';  // text and tokens correspond one to one
     fake.num_tokens = 26;
@@ -261,35 +262,37 @@ TEST_F(EngineFaultsTest, ClockThatJumpsOverADeadline_EndsThatRequestOnly) {
   expect_served(3);
 }
 
+class WaitingSink final : public EventSink {
+ public:
+  void publish(std::vector<StreamEvent>&& events) override {
+    if (events.back().finish == FinishReason::kNone) return;
+    std::lock_guard lock(mutex_);
+    has_ended_ = true;
+    changed_.notify_all();
+  }
+  bool wait() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(20), [this] { return has_ended_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool has_ended_ = false;
+};
+
 TEST_F(EngineFaultsTest, ThreadWithAClockThatJumps_ServesAndStops) {
   make();
   SkewedClock clock;
+  std::array<WaitingSink, 4> sinks;  // outlive the thread
   EngineThread thread(*engine_, clock);
   thread.start();
-  uint64_t id = 0;
-  for (const int hours : {0, 100, -100, 1000}) {
-    clock.skew_ns = Duration(std::chrono::hours(hours)).count();
-    ++id;
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool ended = false;
-    class Notify final : public EventSink {
-     public:
-      Notify(std::mutex& mutex, std::condition_variable& changed, bool& ended)
-          : mutex_(mutex), changed_(changed), ended_(ended) {}
-      void publish(std::vector<StreamEvent>&& events) override {
-        if (events.back().finish == FinishReason::kNone) return;
-        std::lock_guard lock(mutex_);
-        ended_ = true;
-        changed_.notify_all();
-      }
-      std::mutex& mutex_;
-      std::condition_variable& changed_;
-      bool& ended_;
-    } sink(mutex, changed, ended);
-    ASSERT_TRUE(engine_->submit(test_request(id, prompt_of(id, 6), 12), &sink).ok());
-    std::unique_lock lock(mutex);
-    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(20), [&] { return ended; })) << hours;
+  constexpr std::array<int, 4> kHours = {0, 100, -100, 1000};
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    clock.skew_ns = Duration(std::chrono::hours(kHours[i])).count();
+    const uint64_t id = i + 1;
+    ASSERT_TRUE(engine_->submit(test_request(id, prompt_of(id, 6), 12), &sinks[i]).ok());
+    EXPECT_TRUE(sinks[i].wait()) << kHours[i] << " hours";
   }
   thread.stop();
 }

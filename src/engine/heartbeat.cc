@@ -5,7 +5,7 @@
 namespace sparrow {
 namespace {
 
-// A reader that meets a writer this often takes what it has: the values are then one beat old.
+// A reader that is overtaken this often takes what it has: values of several beats.
 constexpr int kMaxReads = 100;
 
 }  // namespace
@@ -24,32 +24,42 @@ std::string where_stuck(const Beat& beat) {
 }
 
 void Heartbeat::begin_step(TimePoint now) {
-  ++version_;
-  began_ns_ = now.time_since_epoch().count();
-  has_begun_ = true;
-  ++version_;
+  now_.began = now;
+  publish();
 }
 
 void Heartbeat::begin_compute(uint64_t step, int num_spans, int num_rows, double predicted_ms) {
-  ++version_;
-  step_ = step;
-  num_spans_ = num_spans;
-  num_rows_ = num_rows;
-  predicted_ms_ = predicted_ms;
-  ++version_;
+  now_.step = step;
+  now_.num_spans = num_spans;
+  now_.num_rows = num_rows;
+  now_.predicted_ms = predicted_ms;
+  publish();
+}
+
+void Heartbeat::publish() {
+  const uint64_t next = num_beats_ + 1;
+  Slot& slot = slots_[next % slots_.size()];
+  slot.began_ns = now_.began.time_since_epoch().count();
+  slot.step = now_.step;
+  slot.num_spans = now_.num_spans;
+  slot.num_rows = now_.num_rows;
+  slot.predicted_ms = now_.predicted_ms;
+  num_beats_ = next;
 }
 
 Beat Heartbeat::read() const {
   Beat beat;
   for (int i = 0; i < kMaxReads; ++i) {
-    const uint64_t version = version_;
-    beat.has_begun = has_begun_;
-    beat.began = TimePoint(Duration(began_ns_));
-    beat.step = step_;
-    beat.num_spans = num_spans_;
-    beat.num_rows = num_rows_;
-    beat.predicted_ms = predicted_ms_;
-    if (version % 2 == 0 && version == version_) break;
+    const uint64_t num_beats = num_beats_;
+    const Slot& slot = slots_[num_beats % slots_.size()];
+    beat.has_begun = num_beats > 0;
+    beat.began = TimePoint(Duration(slot.began_ns));
+    beat.step = slot.step;
+    beat.num_spans = slot.num_spans;
+    beat.num_rows = slot.num_rows;
+    beat.predicted_ms = slot.predicted_ms;
+    // The slot is written again only after another beat.
+    if (num_beats == num_beats_) break;
   }
   return beat;
 }

@@ -5,6 +5,7 @@
 // An engine that is served beats at least twice a second, also when idle (EngineThread). It is
 // stuck when the last beat is older than the timeout and what the step was predicted to take.
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -40,14 +41,20 @@ class Heartbeat {
   Beat read() const;
 
  private:
-  // Odd while the values are being written. All sequentially consistent: a few stores a step.
-  std::atomic<uint64_t> version_{0};
-  std::atomic<bool> has_begun_{false};
-  std::atomic<Duration::rep> began_ns_{0};
-  std::atomic<uint64_t> step_{0};
-  std::atomic<int> num_spans_{0};
-  std::atomic<int> num_rows_{0};
-  std::atomic<double> predicted_ms_{0};
+  struct Slot {
+    std::atomic<Duration::rep> began_ns{0};
+    std::atomic<uint64_t> step{0};
+    std::atomic<int> num_spans{0};
+    std::atomic<int> num_rows{0};
+    std::atomic<double> predicted_ms{0};
+  };
+  void publish();
+
+  Beat now_;  // engine thread
+  // The last beat is in slots_[num_beats_ % 2]; the next one is written beside it, so that a writer
+  // that stands still leaves a whole beat. All sequentially consistent: a few stores a step.
+  std::array<Slot, 2> slots_;
+  std::atomic<uint64_t> num_beats_{0};
 };
 
 }  // namespace sparrow

@@ -22,7 +22,8 @@ struct Texts {
 
 void append_field(const boost::json::object& object, const char* name, std::string& text) {
   const auto* value = object.if_contains(name);
-  if (value != nullptr && value->is_string()) text += value->as_string().c_str();
+  if (value == nullptr || !value->is_string()) return;
+  text.append(value->as_string().data(), value->as_string().size());  // zero bytes, too
 }
 
 // Adds what one message, delta or completions choice shows.
