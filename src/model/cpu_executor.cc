@@ -30,11 +30,11 @@ struct CpuExecutor::Impl {
   }
 
   // All of them or, where memory runs out, none. Nothing else of a forward pass allocates.
-  void start_slots(const BatchPlan& plan) {
+  void start_slots(const BatchPlan& batch) {
     try {
-      for (const SlotStart& start : plan.slot_starts) head.start_slot(start);
+      for (const SlotStart& start : batch.slot_starts) head.start_slot(start);
     } catch (...) {
-      for (const SlotStart& start : plan.slot_starts) {
+      for (const SlotStart& start : batch.slot_starts) {
         if (head.is_held(start.slot)) head.release_slot(start.slot);
       }
       throw;
