@@ -4,30 +4,11 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <new>
-#include <thread>
 
 #include "api/engine_test_support.h"
+#include "base/failing_new_test_support.h"
 #include "base/random.h"
-
-namespace {
-
-// Allocations until one fails; negative: none will.
-std::atomic<int64_t> g_until_failure{-1};
-
-}  // namespace
-
-void* operator new(size_t size) {
-  if (g_until_failure.load(std::memory_order_relaxed) >= 0 && g_until_failure.fetch_sub(1) == 0) {
-    throw std::bad_alloc();
-  }
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace sparrow::api {
 namespace {
@@ -131,7 +112,7 @@ class AllocFailureTest : public ::testing::Test {
     const auto request = make_request(stream);
     const auto answer = std::make_shared<Answer>();
     auto responder = std::make_shared<ShieldedResponder>(loop_, answer);
-    g_until_failure = k;
+    fail_allocation(k);
     try {
       served_.server->handler()(request, std::move(responder));
     } catch (const std::bad_alloc&) {  // as Connection::run_handler: the responder was dropped
@@ -143,7 +124,7 @@ class AllocFailureTest : public ::testing::Test {
       served_.engine->step(served_.clock.now());
       if (std::chrono::steady_clock::now() > deadline) break;
     }
-    const int64_t num_allocations = k - g_until_failure.exchange(-1);
+    const int64_t num_allocations = k - stop_failing_allocations();
     EXPECT_TRUE(served_.engine->idle()) << "k = " << k;
     EXPECT_EQ(served_.server->num_active(), 0) << "k = " << k;
     served_.engine->check_integrity();
