@@ -45,10 +45,10 @@ bool Generation::submit(EventSink* sink) {
 
 void Generation::start_stream() {
   if (started_) return;
-  started_ = true;
   headers_.emplace_back("Cache-Control", "no-cache");
   headers_.emplace_back("X-Accel-Buffering", "no");
   responder_->start_stream(200, "text/event-stream; charset=utf-8", std::move(headers_));
+  started_ = true;
 }
 
 void Generation::count(size_t index, bool first_of_prompt, const StreamEvent& event) {

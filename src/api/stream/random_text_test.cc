@@ -51,10 +51,11 @@ Texts read_whole(const Recorded& reply) {
   EXPECT_EQ(reply.status, 200) << reply.body;
   expect_clean(reply.body);
   EXPECT_EQ(reply.body.find('\n'), std::string::npos);
-  for (const auto& choice : reply.json().at("choices").as_array()) {
+  const boost::json::object body = reply.json();
+  for (const auto& choice : body.at("choices").as_array()) {
     append_texts(choice.as_object(), texts);
   }
-  texts.num_tokens = reply.json().at("usage").at("completion_tokens").as_int64();
+  texts.num_tokens = body.at("usage").at("completion_tokens").as_int64();
   return texts;
 }
 
