@@ -34,6 +34,7 @@ void belong_to(const Caller& caller, std::vector<Request>& requests) {
   if (caller.tenant.empty()) return;
   for (Request& request : requests) {
     request.fairness_key = caller.tenant;
+    request.tenant = caller.tenant;
     request.cache_salt = caller.cache_salt + request.cache_salt;
   }
 }

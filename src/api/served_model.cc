@@ -65,10 +65,10 @@ ServedModel::ServedModel(ModelInfo info, SystemRole system_role)
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
     longest_token_bytes_ = std::max(longest_token_bytes_, tokenizer.token_bytes(id).size());
   }
+  has_r1_template_ = chat_template() != nullptr &&
+                     chat_template()->source().find(kDeepSeekMarker) != std::string::npos;
   if (system_role_ == SystemRole::kAuto) {
-    const bool r1 = chat_template() != nullptr &&
-                    chat_template()->source().find(kDeepSeekMarker) != std::string::npos;
-    system_role_ = r1 ? SystemRole::kFold : SystemRole::kKeep;
+    system_role_ = has_r1_template_ ? SystemRole::kFold : SystemRole::kKeep;
   }
 }
 

@@ -29,7 +29,9 @@ class ServedModel {
   long long created() const { return info_.created; }
   int64_t memory_budget_bytes() const { return info_.memory_budget_bytes; }
   SystemRole system_role() const { return system_role_; }  // never kAuto
-  const std::string& root() const { return root_; }        // last part of the path
+  // The template drops earlier thinking from the history.
+  bool has_r1_template() const { return has_r1_template_; }
+  const std::string& root() const { return root_; }  // last part of the path
 
   std::string_view bos_text() const { return bos_text_; }
   std::string_view eos_text() const { return eos_text_; }
@@ -43,6 +45,7 @@ class ServedModel {
  private:
   ModelInfo info_;
   SystemRole system_role_;
+  bool has_r1_template_ = false;
   std::string root_;
   std::vector<std::string> lower_names_;
   std::string bos_text_;

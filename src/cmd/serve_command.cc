@@ -10,6 +10,7 @@
 
 #include "api/api_server.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "cmd/command.h"
 #include "cmd/model_session.h"
 #include "cmd/speculation_options.h"
@@ -46,7 +47,6 @@ void log_flags_without_effect(const OptionValues& values) {
   constexpr std::pair<const char*, const char*> kNotes[] = {
       {"enforce-eager", "there are no CUDA graphs on a CPU"},
       {"trust-remote-code", "no code from a model is ever run"},
-      {"enable-prefix-caching", "prompt prefixes are not shared yet"},
       {"reasoning-parser", "the model's own think tokens decide"},
       {"workers", "one process serves everybody"},
   };
@@ -136,6 +136,8 @@ EngineOptions engine_options(const OptionValues& values, const std::string& mode
   options.max_num_queued_reqs = static_cast<int>(values.integer("max-num-queued-reqs"));
   options.model_name = model_name;
   options.legacy_metric_names = values.flag("metrics-legacy-names");
+  options.prefix.enabled = values.flag("enable-prefix-caching");
+  options.prefix.key = {entropy64(), entropy64()};
   return options;
 }
 

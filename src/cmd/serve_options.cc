@@ -223,7 +223,8 @@ std::vector<OptionSpec> answer_options() {
       {.name = "enable-prefix-caching",
        .type = OptionType::kFlag,
        .default_text = "true",
-       .help = "Accepted: shared prompt prefixes are not kept yet",
+       .help =
+           "Keep computed prompts and answers, so that the same beginning is not computed again",
        .group = kAnswers},
       {.name = "enable-chunked-prefill",
        .type = OptionType::kFlag,

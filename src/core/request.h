@@ -43,7 +43,8 @@ struct Request {
   bool skip_special_tokens = true;      // special tokens do not appear in the text
   bool speculative = true;              // may be drafted; the text is the same either way
   int priority = 0;                     // lower first
-  std::string fairness_key;             // tenant; empty = one common
+  std::string fairness_key;             // whose turn it uses: tenant or user; empty = one common
+  std::string tenant;                   // who pays for cached blocks; empty = one common
   std::string cache_salt;               // prompts share KV blocks only under the same salt
   std::shared_ptr<TokenMasker> masker;  // constraint of choice 0; null: none
 

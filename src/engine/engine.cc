@@ -33,7 +33,8 @@ SchedulerOptions scheduler_options(const ExecutorLimits& limits, const EngineOpt
           .max_num_seqs = options.max_num_seqs,
           .max_num_batched_tokens = options.max_num_batched_tokens,
           .max_step_ms = options.max_step_ms,
-          .speculation = options.speculation};
+          .speculation = options.speculation,
+          .prefix = options.prefix};
 }
 
 void average(double& mean, double value) {
@@ -498,6 +499,7 @@ void Engine::Impl::publish_snapshot(TimePoint now) {
   load.num_waiting_prompt_tokens = scheduler.num_uncomputed_prompt_tokens();
   load.oldest_wait_ms = to_ms(scheduler.oldest_wait(now));
   load.num_blocks_live = scheduler.blocks().num_used();
+  load.num_blocks_cached = scheduler.blocks().num_cached();
   const StepCost& cost = scheduler.step_cost();
   load.has_step_cost = cost.has_line();
   load.step_fixed_ms = cost.fixed_ms();

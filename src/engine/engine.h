@@ -20,6 +20,7 @@
 #include "engine/heartbeat.h"
 #include "engine/stream_event.h"
 #include "model/executor.h"
+#include "scheduler/prefix_sharing.h"
 #include "scheduler/speculation.h"
 #include "tokenizer/tokenizer.h"
 
@@ -34,6 +35,7 @@ struct EngineOptions {
   std::string model_name = "sparrow";  // label of the metrics
   bool legacy_metric_names = true;     // vLLM's old ones beside the new
   SpeculationOptions speculation;      // guesses that shorten repeating text; off by default
+  PrefixOptions prefix;                // KV blocks shared by sequences with the same beginning
 };
 
 struct StepReport {

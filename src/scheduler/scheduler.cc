@@ -14,6 +14,8 @@ constexpr int kMinPrefillRows = 16;
 constexpr int kFirstStepRows = 64;
 // What a request's answer is assumed to cost when keys are weighed against each other.
 constexpr int kAssumedOutputTokens = 256;
+// Sequences that wait for a prefix are passed over; behind so many of them nobody looks on.
+constexpr int kMaxPassedOver = 64;
 // Price of a drafted row of a sequence alone, in steps: while nobody knows, and at least.
 constexpr double kUnknownRowPrice = 0.125;
 constexpr double kMinRowPrice = 0.01;
@@ -41,7 +43,9 @@ void insert_in_order(std::vector<std::unique_ptr<Sequence>>& sequences,
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), blocks_(options.num_blocks) {
+    : options_(options),
+      blocks_(options.num_blocks, options.block_tokens),
+      sharing_(options.prefix, blocks_, options.block_tokens) {
   CHECK(options.block_tokens > 0 && max_running() > 0);
   CHECK(options.speculation.max_tokens <= kMaxDraftTokens);
   for (SlotId slot = max_running(); slot-- > 0;) free_slots_.push_back(slot);
@@ -56,6 +60,7 @@ void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   sequence->fair_tag =
       fair_order_.arrive(sequence->request->fairness_key, static_cast<uint64_t>(cost));
   sequence->serial = num_added_++;
+  sharing_.enter(*sequence);
   insert_in_order(waiting_, std::move(sequence));
 }
 
@@ -130,6 +135,7 @@ void Scheduler::truncate(Sequence& sequence, int num_tokens) {
   CHECK(num_tokens >= sequence.num_prompt_tokens && num_tokens <= sequence.num_tokens());
   sequence.tokens.resize(static_cast<size_t>(num_tokens));
   sequence.slot_is_stale = true;
+  sharing_.cut(sequence, num_tokens / options_.block_tokens);
   if (sequence.num_computed < num_tokens) return;
   // The last token is computed again: its logits are needed.
   const int num_kept_blocks = (num_tokens - 1) / options_.block_tokens;
@@ -137,7 +143,7 @@ void Scheduler::truncate(Sequence& sequence, int num_tokens) {
   blocks_.release(rest);
   sequence.blocks.resize(static_cast<size_t>(num_kept_blocks));
   sequence.num_computed = num_kept_blocks * options_.block_tokens;
-  sequence.num_cached = std::min(sequence.num_cached, sequence.num_computed);
+  sharing_.cut(sequence, num_kept_blocks);
 }
 
 int Scheduler::num_generating(size_t first) const {
@@ -166,6 +172,7 @@ const BatchPlan& Scheduler::plan(TimePoint now) {
     sweep(waiting_);
     admit_waiting(now, budget);
   }
+  hand_out_rest(budget);
   plan_drafts(budget);
   for (const Planned& planned : planned_) write_span(planned);
   return plan_;
@@ -177,11 +184,31 @@ void Scheduler::plan_running(int budget) {
     Sequence& sequence = *running_[i];
     const int reserved = num_generating(i + 1);  // rows kept back for those further down
     const int room = budget - num_rows_ - reserved;
-    const int rows = std::min(sequence.num_uncomputed(), room);
+    const int rows = share_of_room(sequence, room);
     if (rows <= 0) continue;
     if (!ensure_blocks(sequence, sequence.num_computed + rows)) return;  // it was preempted itself
     if (sequence.slot_is_stale) restart_slot(sequence);
     add_span(sequence, rows);
+  }
+}
+
+// What it needs, if it ends with this step; else half, so that those behind it get on, too.
+int Scheduler::share_of_room(const Sequence& sequence, int room) const {
+  const int wanted = sequence.num_uncomputed();
+  if (wanted <= room) return wanted;
+  return std::min(room, std::max(room / 2, kMinPrefillRows));
+}
+
+// Rows that nobody behind wanted go back to the prompts, in order of service.
+void Scheduler::hand_out_rest(int budget) {
+  for (Planned& planned : planned_) {
+    const Sequence& sequence = *planned.sequence;
+    const auto held = static_cast<int>(sequence.blocks.size()) * options_.block_tokens;
+    const int end = sequence.num_computed + planned.num_rows;
+    const int more = std::min({sequence.num_tokens(), held, end + budget - num_rows_}) - end;
+    if (more <= 0) continue;
+    planned.num_rows += more;
+    num_rows_ += more;
   }
 }
 
@@ -209,7 +236,7 @@ void Scheduler::preempt_last() {
   running_.pop_back();
   vacate(*sequence);
   sequence->num_computed = 0;
-  sequence->num_cached = 0;
+  sequence->prefix.num_published = 0;
   sequence->state = SequenceState::kWaiting;
   ++sequence->num_preemptions;
   ++num_preemptions_;
@@ -219,8 +246,8 @@ void Scheduler::preempt_last() {
 // Blocks that must stay free so that a newcomer is not preempted at once: for it and for every
 // running sequence a few more, twice as many for each time it was preempted, never more than they
 // can still need. Alone it needs none.
-int Scheduler::headroom_for(const Sequence& sequence, size_t num_admitted) const {
-  if (running_.empty() && num_admitted == 0) return 0;
+int Scheduler::headroom_for(const Sequence& sequence) const {
+  if (running_.empty() && admitted_.empty()) return 0;
   const int growth = 1 << std::min(sequence.num_preemptions, 20);
   const auto room_of = [&](const Sequence& other) {
     const int now = std::max(static_cast<int>(other.blocks.size()), blocks_for(other.num_tokens()));
@@ -228,35 +255,74 @@ int Scheduler::headroom_for(const Sequence& sequence, size_t num_admitted) const
   };
   int64_t sum = room_of(sequence);
   for (const auto& other : running_) sum += room_of(*other);
-  for (size_t i = 0; i < num_admitted; ++i) sum += room_of(*waiting_[i]);
+  for (const Sequence* other : admitted_) sum += room_of(*other);
   return static_cast<int>(std::min<int64_t>(sum, options_.num_blocks));
 }
 
 void Scheduler::admit_waiting(TimePoint now, int budget) {
-  size_t num_admitted = 0;
-  while (num_admitted < waiting_.size() && !free_slots_.empty()) {
+  admitted_.clear();
+  int num_passed_over = 0;
+  for (size_t i = 0; i < waiting_.size() && !free_slots_.empty(); ++i) {
     const int room = budget - num_rows_;
-    if (room <= 0 || !admit(*waiting_[num_admitted], now, room, num_admitted)) break;
-    ++num_admitted;
+    if (room <= 0) break;
+    const Admission admission = admit(*waiting_[i], now, room);
+    if (admission == Admission::kNoMemory) break;
+    if (admission == Admission::kAdmitted) admitted_.push_back(waiting_[i].get());
+    if (admission == Admission::kWaitsForPrefix && ++num_passed_over == kMaxPassedOver) break;
   }
-  running_.reserve(running_.size() + num_admitted);
-  for (size_t i = 0; i < num_admitted; ++i) insert_in_order(running_, std::move(waiting_[i]));
-  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(num_admitted));
+  if (admitted_.empty()) return;
+  running_.reserve(running_.size() + admitted_.size());  // before anything is moved
+  for (std::unique_ptr<Sequence>& sequence : waiting_) {
+    if (sequence->state == SequenceState::kRunning) insert_in_order(running_, std::move(sequence));
+  }
+  std::erase(waiting_, nullptr);
 }
 
 // All known tokens must fit now: a half-computed prompt that is preempted is work thrown away.
-bool Scheduler::admit(Sequence& sequence, TimePoint now, int room, size_t num_admitted) {
-  const int needed = blocks_for(sequence.num_tokens());
-  if (needed + headroom_for(sequence, num_admitted) > blocks_.num_free()) return false;
-  if (!blocks_.try_allocate(needed, sequence.blocks)) return false;
+Scheduler::Admission Scheduler::admit(Sequence& sequence, TimePoint now, int room) {
+  sharing_.match(sequence, matched_);
+  if (is_prefix_on_its_way(sequence)) return Admission::kWaitsForPrefix;
+  const auto num_matched = static_cast<int>(matched_.size());
+  // Holding the matched ones takes those from what is available that nobody holds now.
+  const auto num_revived = static_cast<int>(std::count_if(
+      matched_.begin(), matched_.end(), [&](BlockId b) { return blocks_.num_holders(b) == 0; }));
+  const int needed = blocks_for(sequence.num_tokens()) - num_matched;
+  if (needed + num_revived + headroom_for(sequence) > blocks_.num_available()) {
+    return Admission::kNoMemory;
+  }
+  // Before anything is taken.
+  sequence.blocks.reserve(static_cast<size_t>(blocks_for(sequence.num_tokens())));
+  take_matched(sequence);
+  CHECK(blocks_.try_allocate(needed, sequence.blocks));
   sequence.state = SequenceState::kRunning;
   if (sequence.first_planned == kNever) {
     sequence.first_planned = now;
     fair_order_.serve(sequence.fair_tag);
+    sequence.num_cached = sequence.num_computed;
+    prefix_counts_.num_queried_tokens += static_cast<uint64_t>(sequence.num_prompt_tokens);
+    prefix_counts_.num_hit_tokens += static_cast<uint64_t>(sequence.num_cached);
   }
   start_slot(sequence);
-  add_span(sequence, std::min(sequence.num_tokens(), room));
-  return true;
+  add_span(sequence, share_of_room(sequence, room));
+  return Admission::kAdmitted;
+}
+
+bool Scheduler::is_prefix_on_its_way(const Sequence& sequence) const {
+  const auto num_matched = static_cast<int>(matched_.size());
+  const auto computes_it = [&](const Sequence& other) {
+    return sharing_.is_on_its_way(sequence, num_matched, other);
+  };
+  return std::any_of(running_.begin(), running_.end(),
+                     [&](const auto& other) { return computes_it(*other); }) ||
+         std::any_of(admitted_.begin(), admitted_.end(),
+                     [&](const Sequence* other) { return computes_it(*other); });
+}
+
+void Scheduler::take_matched(Sequence& sequence) {
+  for (const BlockId block : matched_) blocks_.add_holder(block);
+  sequence.blocks.assign(matched_.begin(), matched_.end());
+  sequence.num_computed = static_cast<int>(matched_.size()) * options_.block_tokens;
+  sequence.prefix.num_published = static_cast<int>(matched_.size());
 }
 
 void Scheduler::start_slot(Sequence& sequence) {
@@ -320,7 +386,7 @@ void Scheduler::add_drafts(Planned& planned, int limit) {
   // The step's own token comes after the guesses.
   limit = std::min(limit, sequence.max_tokens - sequence.num_output_tokens() - 1);
   const int end = sequence.num_computed + 1;
-  const int num_held = static_cast<int>(sequence.blocks.size()) + blocks_.num_free();
+  const int num_held = static_cast<int>(sequence.blocks.size()) + blocks_.num_available();
   limit = std::min(limit, num_held * options_.block_tokens - end);
   limit = std::min(limit, sequence.drafting->pace.wanted(draft_price_));
   if (limit <= 0) return;
@@ -391,7 +457,11 @@ void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint ste
   for (int i = 0; i < produced.num_tokens && sequence.finish == FinishReason::kNone; ++i) {
     if (i > 0) ++sequence.num_computed;  // a draft that was right
     const SampledToken& token = result.tokens[static_cast<size_t>(produced.token_begin + i)];
-    if (token.not_finite) return end(sequence, FinishReason::kNotFinite);
+    if (token.not_finite) {
+      sharing_.quarantine(sequence);
+      sequence.num_computed = 0;
+      return end(sequence, FinishReason::kNotFinite);
+    }
     sequence.tokens.push_back(token.id);
     if (sequence.first_token == kNever) sequence.first_token = step_end;
     sequence.last_token = step_end;
@@ -401,8 +471,8 @@ void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint ste
     const FinishReason reason = consumer.on_token(sequence, token, top);
     if (reason != FinishReason::kNone) return end(sequence, reason);
   }
-  DCHECK(sequence.num_cached <= sequence.num_computed);
   DCHECK(sequence.num_computed <= sequence.num_tokens());
+  sharing_.publish(sequence);
   if (planned.num_drafts == 0) return;
   // Blocks of wrong guesses go back, so that what a sequence holds does not depend on them.
   const auto kept =
@@ -421,7 +491,12 @@ void Scheduler::settle_drafts(const Planned& planned, int num_accepted) {
   for (int i = 0; i < num_accepted; ++i) ++speculation_.num_accepted_at[static_cast<size_t>(i)];
 }
 
+// What it computed stays findable until its blocks are needed.
 void Scheduler::vacate(Sequence& sequence) {
+  try {
+    sharing_.publish(sequence);
+  } catch (const std::bad_alloc&) {  // then nobody finds it
+  }
   blocks_.release(sequence.blocks);
   sequence.blocks.clear();
   if (sequence.slot == kNoSlot) return;
@@ -452,27 +527,24 @@ std::vector<std::unique_ptr<Sequence>> Scheduler::take_finished() {
 
 void Scheduler::check_integrity() const {
   blocks_.check_integrity();
-  size_t num_held = 0;
-  std::vector<bool> held(static_cast<size_t>(options_.num_blocks), false);
+  std::vector<int> num_holders(static_cast<size_t>(options_.num_blocks), 0);
   std::vector<bool> slot_used(static_cast<size_t>(options_.num_slots), false);
   for (const auto& sequence : running_) {
     CHECK(sequence->state == SequenceState::kRunning);
-    CHECK(sequence->num_cached <= sequence->num_computed);
     CHECK(sequence->num_computed <= sequence->num_tokens());
     CHECK(static_cast<int>(sequence->blocks.size()) >= blocks_for(sequence->num_computed));
+    CHECK(sequence->prefix.num_published * options_.block_tokens <= sequence->num_computed);
     CHECK(!slot_used.at(static_cast<size_t>(sequence->slot)));
     slot_used[static_cast<size_t>(sequence->slot)] = true;
-    for (const BlockId block : sequence->blocks) {
-      CHECK(!held.at(static_cast<size_t>(block)));
-      held[static_cast<size_t>(block)] = true;
-      ++num_held;
-    }
+    for (const BlockId block : sequence->blocks) ++num_holders.at(static_cast<size_t>(block));
   }
   for (const auto& sequence : waiting_) {
     CHECK(sequence->state == SequenceState::kWaiting);
     CHECK(sequence->blocks.empty() && sequence->slot == kNoSlot && sequence->num_computed == 0);
   }
-  CHECK(static_cast<size_t>(blocks_.num_used()) == num_held);
+  for (BlockId block = 0; block < options_.num_blocks; ++block) {
+    CHECK(blocks_.num_holders(block) == num_holders[static_cast<size_t>(block)]);
+  }
   CHECK(free_slots_.size() + running_.size() == static_cast<size_t>(max_running()));
 }
 

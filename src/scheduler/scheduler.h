@@ -3,9 +3,14 @@
 // the simulation and the planner. Engine thread only; time and durations are passed in.
 //
 // A step holds one row for every sequence that is generating, then pieces of prompts, up to a
-// predicted duration (max_step_ms) and a row limit, so a long prompt never freezes the others. New
-// sequences join at any step in order of service: priority, then fair between keys (fair_order.h),
-// first come first served within a key.
+// predicted duration (max_step_ms) and a row limit, so a long prompt never freezes the others. A
+// prompt that cannot end within the step leaves half of the rows to those behind it, so short
+// prompts overtake long ones and no long one stands still. New sequences join at any step in order
+// of service: priority, then fair between keys (fair_order.h), first come first served within a
+// key.
+//
+// Sequences with the same beginning share its KV blocks (prefix_sharing.h). One whose next block is
+// just being computed by another waits for it, and those behind it are served first.
 //
 // When KV blocks run out the newest sequence is preempted: its blocks are freed, it goes back to
 // its place in the queue and is recomputed later. There is always progress: the first sequence in
@@ -33,6 +38,7 @@
 #include "core/step_result.h"
 #include "kv/block_pool.h"
 #include "scheduler/fair_order.h"
+#include "scheduler/prefix_sharing.h"
 #include "scheduler/sequence.h"
 #include "scheduler/speculation.h"
 #include "scheduler/step_cost.h"
@@ -50,6 +56,13 @@ struct SchedulerOptions {
   int max_num_batched_tokens = 2048;
   double max_step_ms = 250;
   SpeculationOptions speculation;
+  PrefixOptions prefix;
+};
+
+// Totals since the scheduler was made, over the first run of each sequence.
+struct PrefixCounts {
+  uint64_t num_queried_tokens = 0;  // of prompts
+  uint64_t num_hit_tokens = 0;      // of them found computed
 };
 
 // Called for every committed token, which is already appended. Returns why the sequence ends with
@@ -104,6 +117,7 @@ class Scheduler {
   bool idle() const { return waiting_.empty() && running_.empty(); }
   uint64_t num_preemptions() const { return num_preemptions_; }
   const SpeculationCounts& speculation() const { return speculation_; }
+  const PrefixCounts& prefix_counts() const { return prefix_counts_; }
   const BlockPool& blocks() const { return blocks_; }
   const StepCost& step_cost() const { return step_cost_; }
   std::optional<TimePoint> earliest_deadline() const;
@@ -126,10 +140,15 @@ class Scheduler {
 
   int row_budget() const;
   void plan_running(int budget);
+  enum class Admission { kAdmitted, kNoMemory, kWaitsForPrefix };
   void admit_waiting(TimePoint now, int budget);
-  bool admit(Sequence& sequence, TimePoint now, int room, size_t num_admitted);
+  Admission admit(Sequence& sequence, TimePoint now, int room);
+  bool is_prefix_on_its_way(const Sequence& sequence) const;
+  void take_matched(Sequence& sequence);
   bool ensure_blocks(Sequence& sequence, int num_positions);
-  int headroom_for(const Sequence& sequence, size_t num_admitted) const;
+  int headroom_for(const Sequence& sequence) const;
+  int share_of_room(const Sequence& sequence, int room) const;
+  void hand_out_rest(int budget);
   void preempt_last();
   void add_span(Sequence& sequence, int num_rows);
   void plan_drafts(int budget);
@@ -154,6 +173,7 @@ class Scheduler {
 
   const SchedulerOptions options_;
   BlockPool blocks_;
+  PrefixSharing sharing_;
   StepCost step_cost_;
   FairOrder fair_order_;
   uint64_t num_added_ = 0;
@@ -162,6 +182,8 @@ class Scheduler {
   Sequences waiting_;  // in order of service
   Sequences running_;  // in order of service; the last is preempted first
   Sequences finished_;
+  std::vector<Sequence*> admitted_;  // by this plan, still in waiting_
+  std::vector<BlockId> matched_;     // of the sequence that asks to be admitted
   BatchPlan plan_;
   std::vector<Planned> planned_;  // by span of plan_
   int num_rows_ = 0;              // of planned_, drafts not counted
@@ -170,6 +192,7 @@ class Scheduler {
   SpeculationCounts speculation_;
   uint64_t num_steps_ = 0;
   uint64_t num_preemptions_ = 0;
+  PrefixCounts prefix_counts_;
 };
 
 }  // namespace sparrow

@@ -1,112 +1,12 @@
-#include "scheduler/scheduler.h"
-
 #include <gtest/gtest.h>
 
 #include <array>
-#include <map>
-#include <numeric>
 
 #include "base/random.h"
-#include "model/fake_executor.h"
+#include "scheduler/test_support.h"
 
 namespace sparrow {
 namespace {
-
-// Drives the scheduler against the fake executor, which checks every plan, and keeps the results.
-class SchedulerTest : public ::testing::Test, public TokenConsumer {
- protected:
-  void make(int num_blocks, int num_slots = 8, int max_rows = 64, double max_step_ms = 250) {
-    FakeExecutorOptions fake;
-    fake.script = script_;
-    fake.limits.num_blocks = num_blocks;
-    fake.limits.num_slots = num_slots;
-    fake.limits.max_batch_tokens = max_rows;
-    fake.row_ms = 1;
-    fake.fixed_ms = 5;
-    executor_ = std::make_unique<FakeExecutor>(fake);
-    scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{.block_tokens = 4,
-                                                              .num_blocks = num_blocks,
-                                                              .num_slots = num_slots,
-                                                              .max_batch_tokens = max_rows,
-                                                              .max_num_seqs = num_slots,
-                                                              .max_num_batched_tokens = max_rows,
-                                                              .max_step_ms = max_step_ms,
-                                                              .speculation = speculation_});
-  }
-  static std::vector<TokenId> prompt(uint64_t id, int length) {
-    std::vector<TokenId> tokens(static_cast<size_t>(length));
-    std::iota(tokens.begin(), tokens.end(), static_cast<TokenId>(id * 11 % 100));
-    return tokens;
-  }
-  Sequence* add(uint64_t id, int prompt_len, int max_tokens, const std::string& key = "",
-                int priority = 0) {
-    auto request = std::make_shared<Request>();
-    request->id = id;
-    request->fairness_key = key;
-    request->priority = priority;
-    auto sequence = std::make_unique<Sequence>();
-    sequence->params.temperature = 0;
-    sequence->tokens = prompt(id, prompt_len);
-    sequence->num_prompt_tokens = prompt_len;
-    sequence->max_tokens = max_tokens;
-    sequence->request = std::move(request);
-    Sequence* added = sequence.get();
-    scheduler_->add(std::move(sequence));
-    return added;
-  }
-  FinishReason on_token(Sequence& sequence, const SampledToken& token,
-                        std::span<const TokenLogprob>) override {
-    order_of_tokens_.push_back(sequence.request->id);
-    output_[sequence.request->id].push_back(token.id);
-    return sequence.num_output_tokens() >= sequence.max_tokens ? FinishReason::kMaxTokens
-                                                               : FinishReason::kNone;
-  }
-  void release_slots() {
-    for (const SlotId slot : scheduler_->released_slots()) executor_->release(slot);
-    scheduler_->clear_released_slots();
-  }
-  // The rows of the step, 0 when there was nothing to do.
-  int step() {
-    const BatchPlan& plan = scheduler_->plan(now_);
-    release_slots();
-    const int num_rows = plan.num_tokens();
-    if (!plan.empty()) {
-      const Ticket ticket = executor_->begin(plan);
-      executor_->sample(ticket, {});
-      const StepResult& result = executor_->wait(ticket);
-      now_ += Duration{result.elapsed_ns};
-      scheduler_->commit(result, now_, *this);
-    }
-    for (auto& sequence : scheduler_->take_finished()) {
-      finished_[sequence->request->id] = sequence->finish;
-      preemptions_[sequence->request->id] = sequence->num_preemptions;
-    }
-    release_slots();
-    scheduler_->check_integrity();
-    return num_rows;
-  }
-  void run() {
-    for (int i = 0; i < 10000 && !scheduler_->idle(); ++i) step();
-    ASSERT_TRUE(scheduler_->idle()) << "no end";
-    EXPECT_EQ(scheduler_->blocks().num_used(), 0);
-    EXPECT_EQ(executor_->num_held_slots(), 0);
-  }
-  std::vector<TokenId> alone(uint64_t id, int prompt_len, int count) {
-    return executor_->expected_tokens(prompt(id, prompt_len), count);
-  }
-
-  // For make().
-  SpeculationOptions speculation_;
-  std::function<std::optional<TokenId>(std::span<const TokenId>)> script_;
-
-  std::unique_ptr<FakeExecutor> executor_;
-  std::unique_ptr<Scheduler> scheduler_;
-  TimePoint now_{};
-  std::vector<uint64_t> order_of_tokens_;
-  std::map<uint64_t, std::vector<TokenId>> output_;
-  std::map<uint64_t, FinishReason> finished_;
-  std::map<uint64_t, int> preemptions_;
-};
 
 TEST_F(SchedulerTest, ChunkedPrompt_EqualsWhole) {
   for (const int max_rows : {1, 3, 7, 64}) {
@@ -145,6 +45,26 @@ TEST_F(SchedulerTest, Steps_StayInTheTimeBudget) {
   for (uint64_t id = 1; id <= 6; ++id) add(id, 100, 20);
   step();
   while (!scheduler_->idle()) EXPECT_LE(step(), 55);
+}
+
+TEST_F(SchedulerTest, ShortPrompt_OvertakesALongOneAndNeitherStandsStill) {
+  make(256, 8, 32);
+  add(1, 250, 2);
+  for (int i = 0; i < 2; ++i) step();
+  add(2, 30, 2);
+  int num_steps = 0;
+  for (; !output_.contains(2); ++num_steps) {
+    EXPECT_EQ(step(), 32) << "no row is wasted";
+  }
+  EXPECT_LE(num_steps, 2) << "half of 32 rows a step";
+  EXPECT_FALSE(output_.contains(1));
+  // However many short ones come, the long one has half.
+  uint64_t id = 3;
+  for (num_steps = 0; !output_.contains(1); ++num_steps, ++id) {
+    add(id, 30, 1);
+    step();
+  }
+  EXPECT_LE(num_steps, 250 / 16 + 1);
 }
 
 TEST_F(SchedulerTest, BlocksRunOut_NewestIsPreemptedAndTextIsTheSame) {

@@ -2,8 +2,9 @@
 // Sequence: one choice of one request on its way: tokens, KV blocks, progress. Created by the
 // engine, held by the scheduler, edited only between steps on the engine thread.
 //
-// Invariant: num_cached <= num_computed <= num_tokens. KV is written for positions
-// [0, num_computed); the rest still has to go through the executor.
+// Invariant: num_computed <= num_tokens. K and V are there for positions [0, num_computed),
+// computed by this sequence or another with the same prefix; the rest still has to go through the
+// executor.
 
 #include <cstdint>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "core/finish_reason.h"
 #include "core/request.h"
+#include "kv/prefix_hash.h"
 #include "scheduler/speculation.h"
 
 namespace sparrow {
@@ -20,6 +22,14 @@ enum class SequenceState { kWaiting, kRunning, kFinished };
 
 // A time that has not come; clocks may start at zero.
 inline constexpr TimePoint kNever = TimePoint::min();
+
+// What PrefixSharing remembers of a sequence.
+struct PrefixState {
+  Hash128 root;                 // of its salt
+  std::vector<Hash128> hashes;  // of its full blocks, as far as they were named
+  int num_published = 0;        // leading blocks that others can find
+  int owner = 0;                // tenant that pays for its cached blocks
+};
 
 struct Sequence {
   // Constant after creation.
@@ -34,8 +44,9 @@ struct Sequence {
   uint64_t serial = 0;
 
   std::vector<TokenId> tokens;  // prompt and output
-  int num_cached = 0;
+  int num_cached = 0;           // prompt tokens found computed when it first ran
   int num_computed = 0;
+  PrefixState prefix;
   std::vector<BlockId> blocks;
   SlotId slot = kNoSlot;
   bool slot_is_stale = false;  // an edit changed the tokens behind the slot's sampler state

@@ -19,6 +19,7 @@ Request make_request(ApiContext& context, const ServedModel& model, const ChatRe
   request.speculative = chat.params.speculative;
   request.priority = chat.params.priority;
   request.fairness_key = chat.params.user;
+  request.cache_salt = chat.params.cache_salt;
   request.arrival = context.clock().now();
   request.prompt = std::move(prompt.tokens);
   return request;

@@ -38,6 +38,7 @@ void add_requests(ApiContext& context, CompletionRequest& asked, const std::stri
     request.speculative = asked.params.speculative;
     request.priority = asked.params.priority;
     request.fairness_key = asked.params.user;
+    request.cache_salt = asked.params.cache_salt;
     request.arrival = now;
     request.prompt = std::move(prompt.tokens);
     prepared.requests.push_back(std::move(request));

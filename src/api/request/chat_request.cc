@@ -113,6 +113,31 @@ bool ends_with(std::string_view text, std::string_view end) {
 constexpr std::string_view kOpen = "<think>";
 constexpr std::string_view kClosed = "</think>\n\n";
 
+// Stands for an empty thinking while the template is rendered, which would drop the real one.
+constexpr std::string_view kEmptyThinkingMark = "\uE000empty-thinking\uE000";
+constexpr std::string_view kEmptyThinking = "<think>\n\n</think>\n\n";
+
+// Without thinking, answers of the history keep the empty thinking they were generated behind: the
+// prompt then begins as the last one ended, and what was computed is used again.
+void mark_empty_thinking(const ServedModel& model, json::array& messages) {
+  if (!model.has_r1_template() || model.reasoning_tokens().start < 0) return;
+  for (json::value& message : messages) {
+    json::object& fields = message.get_object();
+    json::value* content = fields.if_contains("content");
+    if (as_view(fields.at("role").get_string()) != "assistant") continue;
+    if (content == nullptr || !content->is_string()) continue;
+    const std::string text(as_view(content->get_string()));
+    if (text.empty() || text.find(kOpen) != std::string::npos) continue;
+    *content = std::string(kEmptyThinkingMark) + text;
+  }
+}
+
+void replace_marks(std::string& text) {
+  for (size_t at = 0; (at = text.find(kEmptyThinkingMark, at)) != std::string::npos;) {
+    text.replace(at, kEmptyThinkingMark.size(), kEmptyThinking);
+  }
+}
+
 void close_thinking(const ServedModel& model, std::string& text) {
   if (model.reasoning_tokens().start < 0 || ends_with(text, kClosed)) return;
   if (ends_with(text, "<think>\n")) {
@@ -160,6 +185,7 @@ MaybeError cut_after_final_message(const ChatTurn& turn, const ServedModel& mode
 json::object template_variables(const ChatTurn& turn, const ServedModel& model) {
   json::object variables = turn.template_kwargs;
   variables["messages"] = turn.chat.messages;
+  if (!turn.thinking) mark_empty_thinking(model, variables["messages"].get_array());
   variables["add_generation_prompt"] = turn.add_generation_prompt;
   variables["bos_token"] = json::string_view(model.bos_text().data(), model.bos_text().size());
   variables["eos_token"] = json::string_view(model.eos_text().data(), model.eos_text().size());
@@ -236,6 +262,7 @@ MaybeError render_chat_prompt(const ChatTurn& turn, const ServedModel& model, Ch
                                                    rendered.message()));
   }
   prompt.text = std::move(*rendered);
+  if (!turn.thinking) replace_marks(prompt.text);
   if (turn.continue_final_message) {
     if (auto error = cut_after_final_message(turn, model, prompt.text)) return error;
   } else if (!turn.thinking && turn.add_generation_prompt) {

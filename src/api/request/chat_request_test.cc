@@ -222,6 +222,18 @@ TEST(ChatPrompt, ThinkingOff_ClosesItInThePrompt) {
   EXPECT_EQ(prompt_of(with_field(R"("think":true)")), "<bos><｜User｜>hi<｜Assistant｜><think>\n");
 }
 
+// So that the second prompt begins with the first one and its answer, token for token.
+TEST(ChatPrompt, ThinkingOff_HistoryStaysAsItWasGenerated) {
+  const std::string first = prompt_of(with_field(R"("think":false)"));
+  const std::string second = prompt_of(R"({"messages":[{"role":"user","content":"hi"},
+      {"role":"assistant","content":"Well."},{"role":"user","content":"so"}],"think":false})");
+  EXPECT_EQ(second, first + "Well.<eos><｜User｜>so<｜Assistant｜><think>\n\n</think>\n\n");
+  EXPECT_EQ(prompt_of(R"({"messages":[{"role":"user","content":"hi"},
+      {"role":"assistant","content":"Well."},{"role":"user","content":"so"}]})"),
+            "<bos><｜User｜>hi<｜Assistant｜>Well.<eos><｜User｜>so<｜Assistant｜><think>\n")
+      << "with thinking the template's own rule holds";
+}
+
 TEST(ChatPrompt, ContinueFinalMessage_EndsInsideIt) {
   EXPECT_EQ(prompt_of(R"({"messages":[{"role":"user","content":"hi"},
                           {"role":"assistant","content":"Well, "}],

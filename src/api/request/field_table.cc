@@ -223,6 +223,7 @@ constexpr FieldSpec kFields[] = {
     {"user", kHonoured, kBoth, kString},
     {"safety_identifier", kHonoured, kChat, kString},
     {"prompt_cache_key", kHonoured, kChat, kString},
+    {"cache_salt", kHonoured, kBoth, kString},
     {"priority", kHonoured, kBoth, kInteger, -kInt32Max, kInt32Max},
     // Sent by stock clients whatever the server: no effect here.
     {"metadata", kNoEffect, kBoth, kAny},
@@ -256,7 +257,6 @@ constexpr FieldSpec kFields[] = {
     {"reasoning_budget_tokens", kRefused, kChat, kAny, 0, 0, kBudget},
     {"repetition_detection", kRefused, kBoth, kAny},
     {"prompt_logprobs", kRefused, kBoth, kAny},
-    {"cache_salt", kRefused, kBoth, kAny},
     {"chat_template", kRefused, kChat | kTokenize, kAny, 0, 0,
      "Templates come from the model or the operator, never from a request."},
     {"documents", kRefused, kChat, kAny},

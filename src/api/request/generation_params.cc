@@ -202,6 +202,7 @@ MaybeError parse_generation_params(const json::object& body, const ServedModel& 
   params.priority = static_cast<int>(read_integer(body, "priority").value_or(0));
   params.user =
       read_string(body, "user").value_or(read_string(body, "safety_identifier").value_or(""));
+  params.cache_salt = read_string(body, "cache_salt").value_or("");
   return std::nullopt;
 }
 

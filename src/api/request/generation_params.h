@@ -22,6 +22,7 @@ struct GenerationParams {
   int num_choices = 1;
   int priority = 0;
   std::string user;
+  std::string cache_salt;  // prompts share computed prefixes only under the same one
 
   bool stream = false;
   bool include_usage = false;
