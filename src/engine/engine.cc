@@ -344,7 +344,9 @@ void Engine::Impl::note_planned(const Sequence& sequence) {
   if (std::exchange(stream.was_planned, true)) return;
   num_not_started.fetch_sub(1);
   stream.num_cached = std::min(sequence.num_cached, sequence.num_prompt_tokens);
-  if (metrics) metrics->on_prefix_cache(sequence.num_prompt_tokens, stream.num_cached);
+  if (metrics && options.prefix.enabled) {
+    metrics->on_prefix_cache(sequence.num_prompt_tokens, stream.num_cached);
+  }
 }
 
 void Engine::Impl::run_step(const BatchPlan& plan, TimePoint now) {
@@ -508,7 +510,7 @@ void Engine::Impl::publish_snapshot(TimePoint now) {
     std::lock_guard lock(snapshot_mutex);
     published = load;
   }
-  if (metrics) metrics->set_load(load);
+  if (metrics) metrics->set_load(load, scheduler.blocks().num_evictions());
 }
 
 }  // namespace sparrow

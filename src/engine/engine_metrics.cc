@@ -51,6 +51,8 @@ EngineMetrics::EngineMetrics(MetricsRegistry& registry, const MetricLabels& labe
                                    "Prompt tokens found in the prefix cache", labels)),
       preemptions_(registry.counter("vllm:num_preemptions_total",
                                     "Sequences preempted for KV blocks", labels)),
+      evictions_(registry.counter("sparrow:kv_evictions_total",
+                                  "Cached KV blocks given up for other sequences", labels)),
       failed_steps_(registry.counter("sparrow:failed_steps_total",
                                      "Steps the executor could not finish", labels)),
       first_token_(registry.histogram("vllm:time_to_first_token_seconds", "Arrival to first token",
@@ -106,7 +108,9 @@ void EngineMetrics::add_legacy_names(MetricsRegistry& registry, const MetricLabe
   registry.gauge("vllm:num_requests_swapped", "Old name without a meaning here: always 0", labels);
 }
 
-void EngineMetrics::set_load(const LoadSnapshot& load) {
+void EngineMetrics::set_load(const LoadSnapshot& load, uint64_t num_evictions_total) {
+  evictions_.add(num_evictions_total - num_evictions_seen_);
+  num_evictions_seen_ = num_evictions_total;
   running_.set(load.num_running);
   waiting_.set(load.num_waiting);
   waiting_for_capacity_.set(load.num_waiting);

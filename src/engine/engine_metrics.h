@@ -29,7 +29,7 @@ class EngineMetrics {
  public:
   EngineMetrics(MetricsRegistry& registry, const EngineMetricsOptions& options);
 
-  void set_load(const LoadSnapshot& load);
+  void set_load(const LoadSnapshot& load, uint64_t num_evictions_total);
   // `seconds`: what the executor took.
   void on_step(int num_rows, double seconds, bool failed, uint64_t num_preemptions_total);
   // A prompt was looked up in the prefix cache, once in a sequence's life: numbers of tokens. What
@@ -69,6 +69,7 @@ class EngineMetrics {
   Counter& cache_queries_;
   Counter& cache_hits_;
   Counter& preemptions_;
+  Counter& evictions_;
   Counter& failed_steps_;
   Histogram& first_token_;
   Histogram& first_answer_token_;
@@ -79,6 +80,7 @@ class EngineMetrics {
   SpeculationMetrics speculation_;
   RequestMetrics requests_;
   uint64_t num_preemptions_seen_ = 0;
+  uint64_t num_evictions_seen_ = 0;
 };
 
 }  // namespace sparrow

@@ -162,6 +162,25 @@ TEST_F(EngineMetricsTest, LegacyNames_CanBeLeftOut) {
   EXPECT_EQ(text.types.at("vllm:time_per_output_token_seconds"), "histogram");
 }
 
+TEST_F(EngineMetricsTest, EvictedBlocks_AreCountedAndTheStatesAddUp) {
+  FakeExecutorOptions fake;
+  fake.limits.num_blocks = 8;
+  make(fake);
+  for (uint64_t id = 1; id <= 4; ++id) run(test_request(id, prompt_of(id, 13), 4));
+  EXPECT_GT(value("sparrow:kv_evictions_total"), 0);
+  EXPECT_GT(value("sparrow:kv_blocks", "", "state=\"cached\""), 0);
+  EXPECT_EQ(value("sparrow:kv_blocks", "", "state=\"live\"") +
+                value("sparrow:kv_blocks", "", "state=\"cached\"") +
+                value("sparrow:kv_blocks", "", "state=\"free\""),
+            8);
+  // The last prompt again: all its full blocks but the one with the last token are there.
+  run(test_request(5, prompt_of(4, 13), 4));
+  EXPECT_EQ(value("vllm:prefix_cache_hits_total"), 12);
+  EXPECT_EQ(value("vllm:prompt_tokens_cached_total"), 12);
+  EXPECT_EQ(value("vllm:request_prefill_kv_computed_tokens_sum"), 4 * 13 + 1);
+  EXPECT_EQ(sink_.at(5).usage.num_cached_tokens, 12);
+}
+
 TEST_F(EngineMetricsTest, PrefixCache_CountsTokensAndTheOldNamesFollow) {
   MetricsRegistry registry;
   EngineMetrics metrics(registry, {.model_name = "m", .max_context_tokens = 64});

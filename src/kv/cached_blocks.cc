@@ -5,7 +5,7 @@
 namespace sparrow {
 
 CachedBlocks::CachedBlocks(int num_blocks, uint64_t stale_age)
-    : stale_age_(stale_age), links_(static_cast<size_t>(num_blocks)) {}
+    : stale_age_(stale_age), links_(static_cast<size_t>(num_blocks)), lists_(1) {}
 
 void CachedBlocks::add_owner(int owner) {
   CHECK(owner >= 0);
