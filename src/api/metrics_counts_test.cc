@@ -85,6 +85,8 @@ TEST(MetricsCounts, EveryCounter_IsWhatTheClientsSaw) {
   add_usage(pair->json(), 2);
   for (const auto& reply : whole) note(kChat, *reply);
   note(kCompletions, *pair);
+  const int64_t num_chat_cached =
+      whole[1]->json().at("usage").at("prompt_tokens_details").at("cached_tokens").as_int64();
   const int64_t num_chat_prompt = whole[0]->json().at("usage").at("prompt_tokens").as_int64();
 
   // A client that leaves, and a row that is not finite: their tokens were generated and seen.
@@ -103,6 +105,7 @@ TEST(MetricsCounts, EveryCounter_IsWhatTheClientsSaw) {
   EXPECT_NE(failing->body.find("\"code\":\"not_finite\""), std::string::npos) << failing->body;
   for (const auto& reply : {leaving, failing}) {
     prompt_tokens += num_chat_prompt;
+    cached_tokens += num_chat_cached;  // the same prompt once more
     output_tokens += streamed_tokens(reply->body);
     reasoning_tokens += streamed_tokens(reply->body);  // the prompt opened the thinking
   }
@@ -122,7 +125,9 @@ TEST(MetricsCounts, EveryCounter_IsWhatTheClientsSaw) {
   EXPECT_EQ(text.at("vllm:prompt_tokens_total" + kEngineLabels), prompt_tokens);
   EXPECT_EQ(text.at("vllm:generation_tokens_total" + kEngineLabels), output_tokens);
   EXPECT_EQ(text.at("vllm:prefix_cache_queries_total" + kEngineLabels), prompt_tokens);
+  EXPECT_GT(cached_tokens, 0);
   EXPECT_EQ(text.at("vllm:prompt_tokens_cached_total" + kEngineLabels), cached_tokens);
+  EXPECT_EQ(text.at("vllm:prefix_cache_hits_total" + kEngineLabels), cached_tokens);
   EXPECT_EQ(text.at("sparrow:thinking_tokens_sum" + kEngineLabels), reasoning_tokens);
   EXPECT_EQ(finished(text, "length"), 2 + 4);
   EXPECT_EQ(finished(text, "stop"), 0);

@@ -63,6 +63,7 @@ Request thinking_request(uint64_t id, int max_tokens) {
   return request;
 }
 
+// Two choices: the second waits for the prompt's one full block and shares it.
 TEST_F(EngineMetricsTest, OneRequest_IsToldToTheToken) {
   make();
   Request request = test_request(1, prompt_of(1, 6), 5);
@@ -78,15 +79,18 @@ TEST_F(EngineMetricsTest, OneRequest_IsToldToTheToken) {
   EXPECT_EQ(value("vllm:request_params_max_tokens_sum"), 5);
   EXPECT_EQ(value("vllm:request_max_num_generation_tokens_sum"), 5);
   EXPECT_EQ(value("vllm:request_generation_tokens_count"), 2);
-  EXPECT_EQ(value("vllm:request_prefill_kv_computed_tokens_sum"), 12);
+  EXPECT_EQ(value("vllm:request_prefill_kv_computed_tokens_sum"), 8);
   EXPECT_EQ(value("vllm:prefix_cache_queries_total"), 12);
-  EXPECT_EQ(value("vllm:prefix_cache_hits_total"), 0);
-  EXPECT_EQ(value("vllm:prompt_tokens_by_source_total", "", "source=\"local_compute\""), 12);
+  EXPECT_EQ(value("vllm:prefix_cache_hits_total"), 4);
+  EXPECT_EQ(value("vllm:prompt_tokens_by_source_total", "", "source=\"local_compute\""), 8);
+  EXPECT_EQ(value("vllm:prompt_tokens_by_source_total", "", "source=\"local_cache_hit\""), 4);
   EXPECT_EQ(value("vllm:inter_token_latency_seconds_count"), 8);
   EXPECT_EQ(value("vllm:time_per_output_token_seconds_count"), 2);
   EXPECT_EQ(value("sparrow:kv_blocks", "", "state=\"live\""), 0);
-  EXPECT_EQ(value("sparrow:kv_blocks", "", "state=\"free\""), 64);
-  EXPECT_EQ(value("sparrow:step_seconds_count"), 5);
+  EXPECT_EQ(value("sparrow:kv_blocks", "", "state=\"cached\"") +
+                value("sparrow:kv_blocks", "", "state=\"free\""),
+            64);
+  EXPECT_EQ(value("sparrow:step_seconds_count"), 6);
   EXPECT_EQ(text_.at(R"(vllm:cache_config_info{block_size="4",engine="0",num_gpu_blocks="64"})"),
             1);
 }
