@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <new>
 
 #include "api/retry_hint.h"
 #include "base/check.h"
@@ -44,11 +45,27 @@ void log_prompt(const http::Request& request) {
             {{"request_id", request.request_id}, {"body", request.body}});
 }
 
+// What one request's work throws becomes that request's answer.
+template <typename Work>
+MaybeError guarded(Work&& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return overloaded("The server has no memory left for this request.", 1000);
+  } catch (const std::exception& error) {
+    log_error("api: preparing a request failed: {}", error.what());
+  } catch (...) {
+    log_error("api: preparing a request failed: an unknown exception");
+  }
+  return internal_failure();
+}
+
 }  // namespace
 
 ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
     : options_(std::move(options)),
       metrics_(metrics),
+      status_metrics_(metrics, options_.version),
       keys_({options_.api_keys, options_.admin_keys, options_.api_key_file}),
       id_seed_(entropy64()),
       gate_(options_, metrics, [this](const PreparedGeneration& prepared) {
@@ -84,6 +101,14 @@ void ApiContext::count_accepted() {
   drain();
 }
 
+std::string ApiContext::render_metrics() {
+  std::lock_guard lock(scrape_mutex_);
+  const Serving* serving = this->serving();
+  const int64_t budget = serving == nullptr ? 0 : serving->model.memory_budget_bytes();
+  status_metrics_.refresh(budget, stuck().has_value());
+  return metrics_.render();
+}
+
 StreamHub& ApiContext::hub_of(http::IoLoop& loop) {
   std::lock_guard lock(mutex_);
   auto& hub = hubs_[&loop];
@@ -109,6 +134,20 @@ MaybeError ApiContext::check_accepting() {
   return std::nullopt;
 }
 
+MaybeError ApiContext::prepare_and_admit(const http::Request& request, const Caller& caller,
+                                         const Serving& serving, const Prepare& prepare,
+                                         PreparedGeneration& prepared) {
+  if (auto error = prepare(request, serving.model, prepared)) return error;
+  if (answers_ != nullptr) {
+    if (auto error = answers_->consult(request, keys_, caller, serving.model, prepared)) {
+      return error;
+    }
+  }
+  belong_to(caller, prepared.requests);
+  if (prepared.answers.replay) return std::nullopt;  // known already: it costs nothing and passes
+  return gate_.pass(request, caller, serving.engine->snapshot(), clock().now(), prepared);
+}
+
 void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
   ActiveTicket ticket(state_);
   if (auto error = check_accepting()) return call.responder->send(error_response(*error));
@@ -119,15 +158,8 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
                caller = std::move(caller)]() mutable {
     auto prepared = std::make_shared<PreparedGeneration>();
     if (options_.log_prompts) log_prompt(*request);
-    MaybeError error = prepare(*request, serving.model, *prepared);
-    if (!error && answers_ != nullptr) {
-      error = answers_->consult(*request, keys_, caller, serving.model, *prepared);
-    }
-    belong_to(caller, prepared->requests);
-    // What is known already costs nothing and passes.
-    if (!error && !prepared->answers.replay) {
-      error = gate_.pass(*request, caller, serving.engine->snapshot(), clock().now(), *prepared);
-    }
+    MaybeError error =
+        guarded([&] { return prepare_and_admit(*request, caller, serving, prepare, *prepared); });
     http::IoLoop& loop = responder->loop();
     // The responder moves to its own thread, so that it never ends here.
     loop.post([this, &serving, ticket = std::move(ticket), prepared, error = std::move(error),
@@ -158,7 +190,9 @@ void ApiContext::run_answer(const http::Call& call, Answer answer) {
   auto task = [&model, request = call.request, responder = call.responder,
                answer = std::move(answer)]() mutable {
     http::Response response;
-    if (auto error = answer(*request, model, response.body)) response = error_response(*error);
+    if (auto error = guarded([&] { return answer(*request, model, response.body); })) {
+      response = error_response(*error);
+    }
     http::IoLoop& loop = responder->loop();
     loop.post([response = std::move(response), responder = std::move(responder)]() mutable {
       responder->send(std::move(response));

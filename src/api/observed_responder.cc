@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 
 #include "base/log.h"
 
@@ -15,6 +16,8 @@ const std::vector<double> kArticleBounds = {.005, .01, .025, .05, .075, .1, .25,
                                             1,    2.5, 5,    7.5, 10,   20, 40,  80};
 const std::vector<double> kHttpBounds = {.001, .005, .01, .025, .05, .1, .25, .5,  1,
                                          2.5,  5,    10,  20,   40,  80, 160, 320, 640};
+
+const std::vector<double> kSizeBounds = {100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8};
 
 bool is_scrape_or_health(const std::string& handler) {
   for (const char* path : {"/health", "/ping", "/livez", "/readyz", "/metrics"}) {
@@ -44,6 +47,7 @@ class ObservedResponder final : public http::Responder {
 
   void send(http::Response response) override {
     status_ = response.status;
+    response_bytes_ = response.body.size();
     response.headers.emplace_back("openai-processing-ms", elapsed_ms());
     responder_->send(std::move(response));
     observe(status_);
@@ -53,7 +57,10 @@ class ObservedResponder final : public http::Responder {
     headers.emplace_back("openai-processing-ms", elapsed_ms());
     responder_->start_stream(status, std::move(content_type), std::move(headers));
   }
-  bool write(std::string bytes) override { return responder_->write(std::move(bytes)); }
+  bool write(std::string bytes) override {
+    response_bytes_ += bytes.size();
+    return responder_->write(std::move(bytes));
+  }
   void finish() override {
     responder_->finish();
     observe(status_);
@@ -69,10 +76,10 @@ class ObservedResponder final : public http::Responder {
 
  private:
   std::string elapsed_ms() const { return fmt::format("{:.0f}", to_ms(clock_.now() - begin_)); }
-  void observe(int status) {
-    if (std::exchange(observed_, true)) return;
+  void report(int status) {
     const Duration total = clock_.now() - begin_;
     metrics_.observe(exchange_.handler, exchange_.method, status, to_seconds(total));
+    metrics_.observe_sizes(exchange_.handler, exchange_.request_bytes, response_bytes_);
     LogFields fields = {{"request_id", exchange_.request_id}};
     if (!exchange_.tenant.empty()) fields.emplace_back("tenant", exchange_.tenant);
     fields.insert(fields.end(), facts_.begin(), facts_.end());
@@ -85,11 +92,20 @@ class ObservedResponder final : public http::Responder {
               fmt::format("{} {} {}", known_method(exchange_.method), exchange_.handler, status),
               fields);
   }
+  // Also from the destructor: where memory runs out, a number is less bad than an exception.
+  void observe(int status) noexcept {
+    if (std::exchange(observed_, true)) return;
+    try {
+      report(status);
+    } catch (const std::bad_alloc&) {  // not counted, not logged
+    }
+  }
 
   const std::shared_ptr<http::Responder> responder_;
   HttpMetrics& metrics_;
   const Clock& clock_;
   const Exchange exchange_;
+  size_t response_bytes_ = 0;
   const TimePoint begin_;
   LogFields facts_;
   int status_ = 200;
@@ -122,6 +138,18 @@ void HttpMetrics::observe(const std::string& handler, const std::string& method,
   if (is_scrape_or_health(handler)) return;
   article_requests_.add();
   article_latency_.observe(seconds);
+}
+
+void HttpMetrics::observe_sizes(const std::string& handler, size_t request_bytes,
+                                size_t response_bytes) {
+  registry_
+      .histogram("http_request_size_bytes", "Bytes of request bodies", kSizeBounds,
+                 {{"handler", handler}})
+      .observe(static_cast<double>(request_bytes));
+  registry_
+      .histogram("http_response_size_bytes", "Bytes of response bodies", kSizeBounds,
+                 {{"handler", handler}})
+      .observe(static_cast<double>(response_bytes));
 }
 
 std::shared_ptr<http::Responder> observe_responder(std::shared_ptr<http::Responder> responder,

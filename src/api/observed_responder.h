@@ -20,6 +20,7 @@ class HttpMetrics {
   explicit HttpMetrics(MetricsRegistry& registry);
   // `handler` is a route or "none", never a client's text: labels are bounded.
   void observe(const std::string& handler, const std::string& method, int status, double seconds);
+  void observe_sizes(const std::string& handler, size_t request_bytes, size_t response_bytes);
 
  private:
   MetricsRegistry& registry_;
@@ -33,6 +34,7 @@ struct Exchange {
   std::string method;
   std::string request_id;
   std::string tenant;  // empty: no key
+  size_t request_bytes = 0;
 };
 
 std::shared_ptr<http::Responder> observe_responder(std::shared_ptr<http::Responder> responder,

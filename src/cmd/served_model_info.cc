@@ -78,6 +78,7 @@ api::ModelInfo served_model_info(const OptionValues& values, const ModelSession&
     info.generation.eos_token_ids = session.generation.eos_token_ids;
   }
   info.max_model_len = session.executor->limits().max_context_tokens;
+  info.memory_budget_bytes = session.executor->memory_plan().available_bytes;
   info.created = unix_seconds();
   return info;
 }

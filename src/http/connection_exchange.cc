@@ -43,6 +43,9 @@ void Connection::run_handler(std::shared_ptr<const Request> request) {
     log_event(LogLevel::kError, fmt::format("http: a handler threw: {}", error.what()),
               {{"request_id", request_id}});
     abandon(exchange_id);
+  } catch (...) {
+    log_error("http: the handler of {} threw an unknown exception", path);
+    abandon(exchange_id);
   }
 }
 

@@ -12,12 +12,13 @@ struct Health {
   bool alive;      // no reason to start the process anew
 };
 
-// From values the engine publishes: never waits for it.
+// From atomics the engine writes: never waits for it.
 Health health_of(ApiContext& context) {
   const Serving* serving = context.serving();
   if (serving == nullptr) return {"loading", false, false, true};
   const EngineSnapshot load = serving->engine->snapshot();
   if (load.failed) return {"failed", false, false, false};
+  if (context.stuck()) return {"stuck", false, false, false};
   if (context.state().phase == ServerPhase::kDraining) return {"draining", true, false, true};
   if (load.breaker != BreakerState::kClosed) {
     // Ready again when the next probe may come, or no router would ever send one.
@@ -38,20 +39,20 @@ void send_metrics(const http::Call& call, ApiContext& context) {
   context.update_gate();
   http::Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = context.metrics().render();
+  response.body = context.render_metrics();
   call.responder->send(std::move(response));
 }
 
 }  // namespace
 
-void add_status_endpoints(http::Router& router, ApiContext& context) {
+void add_health_endpoints(http::Router& router, ApiContext& context) {
   for (const char* path : {"/health", "/ping"}) {
     router.add("GET", path, [&context](const http::Call& call) {
       const Health health = health_of(context);
       send_state(call, health.state, health.serving);
     });
   }
-  // A slow load and a drain are no reason to kill the process; a failed engine is.
+  // A slow load and a drain are no reason to kill the process; a failed or stuck engine is.
   router.add("GET", "/livez", [&context](const http::Call& call) {
     const Health health = health_of(context);
     send_state(call, health.state, health.alive);
@@ -60,6 +61,14 @@ void add_status_endpoints(http::Router& router, ApiContext& context) {
     const Health health = health_of(context);
     send_state(call, health.state, health.accepting);
   });
+}
+
+void add_metrics_endpoint(http::Router& router, ApiContext& context) {
+  router.add("GET", "/metrics",
+             [&context](const http::Call& call) { send_metrics(call, context); });
+}
+
+void add_status_endpoints(http::Router& router, ApiContext& context) {
   router.add("GET", "/version", [&context](const http::Call& call) {
     http::Response response;
     response.body = R"({"version":)";
@@ -74,8 +83,6 @@ void add_status_endpoints(http::Router& router, ApiContext& context) {
     response.body += '}';
     call.responder->send(std::move(response));
   });
-  router.add("GET", "/metrics",
-             [&context](const http::Call& call) { send_metrics(call, context); });
 }
 
 }  // namespace sparrow::api

@@ -49,6 +49,7 @@ class Generation {
   void answer_at_once(const std::string& text);
   // Hands the requests to the engine. False: refused, and the client has been told.
   bool submit(EventSink* sink);
+  // Where the format fails (out of memory), the answer ends with an error and nobody else notices.
   void on_event(const StreamEvent& event);
   // Writes what the last events made. False: over, nothing more will be written.
   bool flush();
@@ -64,6 +65,8 @@ class Generation {
     int64_t num_reasoning = 0;
   };
   void start_stream();
+  void take(const StreamEvent& event);
+  void fail_by_exception(size_t num_sound_bytes) noexcept;
   ApiError submit_error(const Status& status);
   // `outcome` is the log's word for the end.
   void fail(const ApiError& error, const char* outcome);

@@ -26,7 +26,8 @@ class StreamHub final : public EventSink {
   size_t num_requests() const { return generations_.size(); }
 
  private:
-  void replay(std::shared_ptr<Generation> generation);
+  void replay(const std::shared_ptr<Generation>& generation);
+  void submit(const std::shared_ptr<Generation>& generation);
   void deliver(const std::vector<StreamEvent>& events);
   void forget(const Generation& generation);
 
