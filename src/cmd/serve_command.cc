@@ -9,6 +9,7 @@
 
 #include "api/api_server.h"
 #include "base/log.h"
+#include "base/open_file_limit.h"
 #include "cmd/command.h"
 #include "cmd/model_session.h"
 #include "cmd/speculation_options.h"
@@ -68,6 +69,18 @@ void warn_about_open_bind(const OptionValues& values) {
       host);
 }
 
+// Each connection is an open file, and so are the model's parts and a few more.
+void allow_connections(const OptionValues& values) {
+  constexpr int64_t kOtherFiles = 128;
+  const int64_t wanted = values.integer("max-connections") + kOtherFiles;
+  const int64_t allowed = raise_open_file_limit(wanted);
+  if (allowed >= wanted) return;
+  log_warning(
+      "--max-connections {}: this process may open {} files only, so further clients wait to be "
+      "accepted; raise the limit with ulimit -n {} before the start",
+      values.integer("max-connections"), allowed, wanted);
+}
+
 api::SystemRole system_role(const std::string& name) {
   if (name == "fold") return api::SystemRole::kFold;
   if (name == "keep") return api::SystemRole::kKeep;
@@ -102,6 +115,7 @@ http::ServerOptions server_options(const OptionValues& values) {
   options.num_io_threads = static_cast<int>(values.integer("io-threads"));
   options.max_body_bytes = static_cast<size_t>(values.integer("max-body-bytes"));
   options.max_connections = static_cast<size_t>(values.integer("max-connections"));
+  options.max_unsent_bytes = static_cast<size_t>(values.integer("max-unsent"));
   options.keep_alive_timeout =
       std::chrono::milliseconds(values.integer("timeout-keep-alive") * 1000);
   options.cors.allowed_origins = values.list("cors");
@@ -185,6 +199,7 @@ void log_ready(const OptionValues& values, const api::ModelInfo& info, uint16_t 
 Status serve(const OptionValues& values) {
   ASSIGN_OR_RETURN(const SpeculationOptions speculation, speculation_options(values));
   const sigset_t signals = block_signals();
+  allow_connections(values);
   MetricsRegistry metrics;
   api::ApiServer api(api_options(values), metrics);
   http::HttpServer server(server_options(values), api.handler(), api::ApiServer::protocol_error);

@@ -4,8 +4,18 @@
 
 namespace sparrow::api {
 
+namespace {
+// A step of two thousand streams takes tens of milliseconds to write: others get their turn
+// between.
+constexpr size_t kEventsPerTurn = 128;
+}  // namespace
+
 void StreamHub::publish(std::vector<StreamEvent>&& events) {
-  loop_.post([this, events = std::move(events)] { deliver(events); });
+  if (events.empty()) return;
+  loop_.post([this, events = std::move(events)]() mutable {
+    pending_.push_back(std::move(events));
+    if (!turn_posted_) deliver_turn();
+  });
 }
 
 void StreamHub::start(std::shared_ptr<Generation> generation) {
@@ -21,9 +31,16 @@ void StreamHub::start(std::shared_ptr<Generation> generation) {
   });
 }
 
-void StreamHub::deliver(const std::vector<StreamEvent>& events) {
+void StreamHub::deliver_turn() {
+  turn_posted_ = false;
   std::vector<std::shared_ptr<Generation>> touched;
-  for (const StreamEvent& event : events) {
+  for (size_t i = 0; i < kEventsPerTurn && !pending_.empty(); ++i) {
+    if (num_delivered_ == pending_.front().size()) {
+      pending_.pop_front();
+      num_delivered_ = 0;
+      continue;
+    }
+    const StreamEvent& event = pending_.front()[num_delivered_++];
     const auto found = generations_.find(event.request_id);
     if (found == generations_.end()) continue;  // left already
     found->second->on_event(event);
@@ -32,6 +49,9 @@ void StreamHub::deliver(const std::vector<StreamEvent>& events) {
   for (const auto& generation : touched) {
     if (!generation->flush()) forget(*generation);
   }
+  if (pending_.empty()) return;
+  turn_posted_ = true;
+  loop_.post([this] { deliver_turn(); });
 }
 
 void StreamHub::tick(Duration heartbeat) {
