@@ -5,10 +5,11 @@
 #   make check    the quick tier: unit, golden, tidy
 #   make bench    speed of the engine, with its share of the machine's limit
 #   make lint     format and structure checks
+#   make fuzz     every parser under libFuzzer, FUZZ_SECONDS each (needs clang)
 #   make build    the release binary, build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test configure-test build serve test check bench lint format clean
+.PHONY: help setup setup-test configure-test build serve test check bench lint fuzz format clean
 BUILD := build/release
 JOBS ?= $(shell nproc)
 ARGS ?=
@@ -48,6 +49,10 @@ bench: build
 
 lint: configure-test
 	@ctest --test-dir $(BUILD) --output-on-failure -L tidy
+
+fuzz:
+	@dev/setup.sh fuzz
+	@dev/fuzz.sh $(ARGS)
 
 format:
 	@git ls-files '*.cc' '*.h' | xargs clang-format-14 -i

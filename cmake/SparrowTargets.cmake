@@ -3,6 +3,7 @@
 #   sparrow_isa_library(kernels_avx2 FLAGS -mavx2 SRCS ...) a part built with instruction set flags
 #   sparrow_test(base status_test.cc DEPS ... LABELS unit)  one GoogleTest program per file
 #   sparrow_bench(base hash_bench.cc)                       one Google Benchmark program per file
+#   sparrow_fuzz(json SRCS fuzz_json.cc DEPS base)          one fuzz target per parser
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -22,6 +23,15 @@ if(SPARROW_SANITIZE)
   add_link_options(-fsanitize=${SPARROW_SANITIZE})
 endif()
 
+# The fuzz preset: every file tells libFuzzer where it was, each target gets its engine.
+option(SPARROW_FUZZ "Build the fuzz targets with libFuzzer (needs clang)" OFF)
+if(SPARROW_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "libFuzzer comes with clang: use dev/fuzz.sh, or -DCMAKE_CXX_COMPILER=clang++")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # A product of floats is rounded before it is added unless the code says fma: the arithmetic
 # contract (docs/architecture.md) asks for the same bits from every file that computes them.
 set(SPARROW_WARNINGS -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion
@@ -29,6 +39,9 @@ set(SPARROW_WARNINGS -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 warns wrongly inside std::string (GCC bugs 105329, 105651).
   list(APPEND SPARROW_WARNINGS -Wno-restrict -Wno-stringop-overflow)
+endif()
+if(SPARROW_FUZZ)
+  set(SPARROW_WARNINGS -w)  # the ordinary build, with g++, is the one that judges
 endif()
 set(SPARROW_CXX_FLAGS ${SPARROW_WARNINGS} -ffp-contract=off -fno-math-errno)
 
@@ -109,4 +122,27 @@ function(sparrow_bench folder file)
   list(TRANSFORM ARG_DEPS PREPEND sparrow_)
   target_link_libraries(${target} PRIVATE ${ARG_DEPS} sparrow_${flat} ${ARG_LIBS}
                         benchmark::benchmark fmt::fmt-header-only)
+endfunction()
+
+# The target fuzz_<name>. With SPARROW_FUZZ it is a fuzzer; else, with the tests, it replays the
+# corpus tests/fuzz/corpus/<name>.
+function(sparrow_fuzz name)
+  if(NOT SPARROW_BUILD_TESTS AND NOT SPARROW_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;SRCS" ${ARGN})
+  set(target fuzz_${name})
+  add_executable(${target} ${ARG_SRCS})
+  sparrow_common(${target})
+  target_compile_options(${target} PRIVATE -Wno-sign-conversion -Wno-conversion)
+  list(TRANSFORM ARG_DEPS PREPEND sparrow_)
+  target_link_libraries(${target} PRIVATE ${ARG_DEPS} ${ARG_LIBS} fmt::fmt-header-only)
+  if(SPARROW_FUZZ)
+    target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    set_property(GLOBAL APPEND PROPERTY SPARROW_FUZZ_TARGETS ${target})
+    return()
+  endif()
+  target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.cc)
+  add_test(NAME ${target} COMMAND ${target} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  set_tests_properties(${target} PROPERTIES LABELS "unit;fuzz" TIMEOUT 120)
 endfunction()

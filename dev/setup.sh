@@ -3,6 +3,7 @@
 #
 #   dev/setup.sh build     compiler, CMake, Ninja and the libraries of the server
 #   dev/setup.sh test      the same, and GoogleTest, clang-format, a private Python venv, npm packages
+#   dev/setup.sh fuzz      what test needs to build, and clang with libFuzzer, for dev/fuzz.sh
 #
 # Safe to run again: what is there is left alone, and then no network is needed. Packages are
 # installed with --no-remove, so nothing of yours is ever removed; a library whose package would
@@ -13,8 +14,8 @@ cd "$(dirname "$0")/.."
 
 mode="${1:-build}"
 case "$mode" in
-  build|test) ;;
-  *) sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  build|test|fuzz) ;;
+  *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac
 
 tools=(g++ cmake ninja-build ccache mold make pkg-config ca-certificates)
@@ -24,6 +25,7 @@ libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-de
 optional=(libcurl4-openssl-dev libssl-dev libsqlite3-dev)
 test_libraries=(libgtest-dev libbenchmark-dev)
 test_tools=(clang-format-14 python3 python3-venv binutils)
+fuzz_tools=(clang-16 libclang-rt-16-dev)
 
 say() { printf 'setup: %s\n' "$*"; }
 installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
@@ -42,10 +44,15 @@ have_library() {
   installed libcurl4-gnutls-dev || installed libcurl4-nss-dev
 }
 
+# Any clang that dev/fuzz.sh would take.
+any_clang() { dev/fuzz.sh --clang >/dev/null; }
+
 # A command found on PATH counts, whoever installed it.
 have_tool() {
   case "$1" in
     ninja-build) command -v ninja >/dev/null ;;
+    libclang-rt-16-dev) installed "$1" || any_clang ;;
+    clang-16) any_clang ;;
     ca-certificates|python3-venv|binutils) installed "$1" || { [ "$1" = python3-venv ] && python3 -c 'import venv, ensurepip' 2>/dev/null; } ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -55,6 +62,9 @@ missing=()
 want_tools=("${tools[@]}"); want_libraries=("${libraries[@]}")
 if [ "$mode" = test ]; then
   want_tools+=("${test_tools[@]}"); want_libraries+=("${test_libraries[@]}")
+fi
+if [ "$mode" = fuzz ]; then
+  want_tools+=("${fuzz_tools[@]}"); want_libraries+=("${test_libraries[@]}")
 fi
 for package in "${want_tools[@]}"; do have_tool "$package" || missing+=("$package"); done
 for package in "${want_libraries[@]}"; do

@@ -6,7 +6,7 @@
 
 #include <new>
 
-#include "api/engine_test_support.h"
+#include "api/hand_driven_server.h"
 #include "base/failing_new_test_support.h"
 #include "base/random.h"
 

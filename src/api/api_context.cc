@@ -220,7 +220,11 @@ MaybeError read_json_body(const http::Request& request, const ApiLimits& limits,
   if (is_foreign_form(request)) {
     return http_error(415, "Send the body as application/json.");
   }
-  auto parsed = parse_json(request.body, "request body", {.max_depth = limits.max_json_depth});
+  auto parsed = parse_json(request.body, "request body",
+                           {.max_depth = limits.max_json_depth,
+                            .max_keys = limits.max_json_keys,
+                            .max_number_bytes = limits.max_json_number_bytes,
+                            .unique_keys = true});
   if (!parsed.ok()) return invalid_request("", parsed.message());
   if (!parsed->is_object()) return invalid_request("", "The request body must be a JSON object.");
   body = std::move(parsed->get_object());

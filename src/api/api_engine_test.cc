@@ -6,54 +6,15 @@
 #include <map>
 #include <thread>
 
-#include "api/api_server.h"
-#include "api/test_support.h"
-#include "engine/engine_thread.h"
-#include "http/http_server.h"
-#include "http/test_client.h"
-#include "model/fake_executor.h"
+#include "api/engine_test_support.h"
 
 namespace sparrow::api {
 namespace {
 
 class ApiEngineTest : public ::testing::Test {
  protected:
-  ApiEngineTest() {
-    FakeExecutorOptions fake;
-    fake.limits.num_blocks = 2048;
-    fake.limits.num_slots = 16;
-    fake.limits.max_context_tokens = 1024;
-    fake.limits.vocab_size = kTestVocab;
-    fake.first_token = 'a';  // readable text, no special tokens
-    fake.num_tokens = 26;
-    executor_ = std::make_unique<FakeExecutor>(fake);
-    tokenizer_ = api_test_tokenizer();
-    engine_ = std::make_unique<Engine>(*executor_, *tokenizer_, EngineOptions{}, &metrics_);
-    engine_thread_ = std::make_unique<EngineThread>(*engine_, clock_);
-    engine_thread_->start();
-    api_ = std::make_unique<ApiServer>(ApiOptions{}, metrics_);
-    api_->set_ready(test_model_info(), *engine_);
-    http::ServerOptions options;
-    options.port = 0;
-    server_ =
-        std::make_unique<http::HttpServer>(options, api_->handler(), ApiServer::protocol_error);
-    const Status status = server_->start();
-    EXPECT_TRUE(status.ok()) << status.message();
-  }
-  ~ApiEngineTest() override {
-    engine_thread_->stop();
-    server_->stop();
-    api_->stop();
-  }
-
-  std::string request_text(const std::string& path, const std::string& body) {
-    return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
-           "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
-  }
   http::TestReply post(const std::string& path, const std::string& body) {
-    http::TestClient client(server_->port());
-    EXPECT_TRUE(client.send(request_text(path, body)));
-    return client.read_reply();
+    return server_.post(path, body);
   }
   static std::string chat_body(int user, bool stream) {
     return R"({"temperature":0,"ignore_eos":true,"max_tokens":40,"stream":)" +
@@ -75,22 +36,9 @@ class ApiEngineTest : public ::testing::Test {
     }
     return text;
   }
-  bool idle() {
-    return http::eventually([this] {
-      const EngineSnapshot now = engine_->snapshot();
-      return api_->num_active() == 0 && now.num_running == 0 && now.num_waiting == 0 &&
-             now.num_blocks_live == 0;
-    });
-  }
+  bool idle() { return server_.idle(); }
 
-  RealClock clock_;
-  MetricsRegistry metrics_;
-  std::unique_ptr<FakeExecutor> executor_;
-  std::shared_ptr<const Tokenizer> tokenizer_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<EngineThread> engine_thread_;
-  std::unique_ptr<ApiServer> api_;
-  std::unique_ptr<http::HttpServer> server_;
+  FakeServer server_;
 };
 
 TEST_F(ApiEngineTest, Chat_UsageAndTextAreExact) {
@@ -160,8 +108,8 @@ TEST_F(ApiEngineTest, ConcurrentStreams_EqualTheSameRequestsAlone) {
         together[user] = streamed_reasoning(reply.body);
         return;
       }
-      http::TestClient client(server_->port());  // hangs up in the middle
-      client.send(request_text("/v1/chat/completions", chat_body(user, true)));
+      http::TestClient client(server_.port());  // hangs up in the middle
+      client.send(FakeServer::post_text("/v1/chat/completions", chat_body(user, true)));
       client.read_until("delta");
       client.reset();
     });
@@ -184,13 +132,13 @@ TEST_F(ApiEngineTest, StopString_CutsTheTextBeforeIt) {
 }
 
 TEST_F(ApiEngineTest, StoppedEngine_EndsStreamsWithAnError) {
-  http::TestClient client(server_->port());
-  client.send(request_text(
+  http::TestClient client(server_.port());
+  client.send(FakeServer::post_text(
       "/v1/chat/completions",
       R"({"messages":[{"role":"user","content":"hi"}],"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(client.read_until("reasoning_content"));
-  api_->begin_drain();
-  engine_->abort_all(FinishReason::kCancelled);
+  server_.api().begin_drain();
+  server_.engine().abort_all(FinishReason::kCancelled);
   EXPECT_TRUE(client.read_until("data: [DONE]"));
   // Either it was cut, or its 1,000 tokens were already computed.
   const bool cut = client.received().find("\"code\":\"draining\"") != std::string::npos;

@@ -29,6 +29,8 @@ enum class ReasoningField { kBoth, kReasoningContent, kReasoning, kInline };
 
 struct ApiLimits {
   size_t max_json_depth = 128;
+  size_t max_json_keys = 65'536;
+  size_t max_json_number_bytes = 64;
   int max_n = 16;  // choices of one prompt
   int max_messages = 4096;
   int max_prompts = 128;  // of one completions request

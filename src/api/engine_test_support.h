@@ -1,90 +1,91 @@
 #pragma once
-// For tests: the whole API on the real engine and the fake executor, turned by hand: the test steps
-// the engine and runs the loop, so that every run is the same.
+// The whole server but its model: the API over a real socket and the real engine, on the fake
+// executor, whose time is simulated. For tests and benchmarks.
 
-#include <atomic>
 #include <memory>
 #include <string>
-#include <utility>
 
+#include "api/api_server.h"
 #include "api/test_support.h"
+#include "engine/engine_thread.h"
+#include "http/http_server.h"
+#include "http/test_client.h"
 #include "model/fake_executor.h"
 
 namespace sparrow::api {
 
-class CountingPort final : public EnginePort {
- public:
-  CountingPort(Engine& engine, std::atomic<int>& num_submits)
-      : engine_(engine), num_submits_(num_submits) {}
-  Status submit(Request request, EventSink* sink) override {
-    ++num_submits_;
-    return engine_.submit(std::move(request), sink);
-  }
-  void cancel(uint64_t request_id) override { engine_.cancel(request_id); }
-  EngineSnapshot snapshot() const override { return engine_.snapshot(); }
-  Beat beat() const override { return engine_.beat(); }
-
- private:
-  Engine& engine_;
-  std::atomic<int>& num_submits_;
-};
-
-struct HandDrivenServer {
-  explicit HandDrivenServer(FakeExecutorOptions fake, ApiOptions options = {}) {
-    fake.limits.num_blocks = 512;
+struct FakeServerOptions {
+  FakeServerOptions() {
+    fake.limits.num_blocks = 2048;
+    fake.limits.num_slots = 16;
     fake.limits.max_context_tokens = 1024;
     fake.limits.vocab_size = kTestVocab;
-    executor = std::make_unique<FakeExecutor>(std::move(fake));
-    engine = std::make_unique<Engine>(*executor, *tokenizer, EngineOptions{}, &metrics);
-    options.clock = &clock;
-    options.heartbeat = std::chrono::hours(1);
-    options.num_prep_threads = 1;
-    server = std::make_unique<ApiServer>(std::move(options), metrics);
+    fake.first_token = 'a';  // readable text, no special tokens
+    fake.num_tokens = 26;
+  }
+  FakeExecutorOptions fake;
+  EngineOptions engine;
+  ApiOptions api;
+  http::ServerOptions http;
+};
+
+class FakeServer {
+ public:
+  explicit FakeServer(FakeServerOptions options = {})
+      : executor_(options.fake),
+        tokenizer_(api_test_tokenizer()),
+        engine_(executor_, *tokenizer_, options.engine, &metrics_),
+        engine_thread_(engine_, clock_),
+        api_(options.api, metrics_) {
+    engine_thread_.start();
     ModelInfo info = test_model_info();
-    info.memory_budget_bytes = int64_t{1} << 50;
-    server->set_ready(std::move(info), std::make_unique<CountingPort>(*engine, num_submits));
+    info.max_model_len = info.config.max_position = options.fake.limits.max_context_tokens;
+    api_.set_ready(std::move(info), engine_);
+    options.http.port = 0;
+    server_ =
+        std::make_unique<http::HttpServer>(options.http, api_.handler(), ApiServer::protocol_error);
+    const Status status = server_->start();
+    EXPECT_TRUE(status.ok()) << status.message();
+  }
+  ~FakeServer() {
+    engine_thread_.stop();
+    server_->stop();
+    api_.stop();
   }
 
-  std::shared_ptr<Recorded> call(const http::Handler& handler, std::string method, std::string path,
-                                 std::string body = "", http::Headers headers = {}) {
-    auto request = std::make_shared<http::Request>();
-    request->method = std::move(method);
-    request->path = request->target = std::move(path);
-    request->body = std::move(body);
-    request->headers = std::move(headers);
-    auto recorded = std::make_shared<Recorded>();
-    handler(request, std::make_shared<RecordingResponder>(loop, recorded));
-    return recorded;
+  uint16_t port() const { return server_->port(); }
+  Engine& engine() { return engine_; }
+  ApiServer& api() { return api_; }
+  http::HttpServer& server() { return *server_; }
+  MetricsRegistry& metrics() { return metrics_; }
+
+  static std::string post_text(const std::string& path, const std::string& body) {
+    return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+           "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   }
-  std::shared_ptr<Recorded> get(std::string path) {
-    return call(server->handler(), "GET", std::move(path));
+  http::TestReply post(const std::string& path, const std::string& body) {
+    http::TestClient client(port());
+    EXPECT_TRUE(client.send(post_text(path, body)));
+    return client.read_reply();
   }
-  // Until the engine has the request, or it was refused.
-  std::shared_ptr<Recorded> post(std::string path, std::string body) {
-    const int before = num_submits;
-    auto recorded = call(server->handler(), "POST", std::move(path), std::move(body));
-    EXPECT_TRUE(loop.run_until([&] { return recorded->ended || num_submits > before; }));
-    return recorded;
-  }
-  void step() {
-    clock.advance(from_ms(10));
-    engine->step(clock.now());
-    loop.run_ready();
-  }
-  void run() {
-    for (int i = 0; i < 5000 && !engine->idle(); ++i) step();
-    EXPECT_TRUE(engine->idle());
-    EXPECT_EQ(server->num_active(), 0);
+  // Every request has ended and all it held is free.
+  bool idle() {
+    return http::eventually([this] {
+      const EngineSnapshot now = engine_.snapshot();
+      return api_.num_active() == 0 && now.num_running == 0 && now.num_waiting == 0 &&
+             now.num_blocks_live == 0;
+    });
   }
 
-  FakeClock clock;
-  MetricsRegistry metrics;
-  ManualLoop loop;
-  std::atomic<int> num_submits{0};
-  std::shared_ptr<const Tokenizer> tokenizer = api_test_tokenizer();
-  std::unique_ptr<FakeExecutor> executor;
-  std::unique_ptr<Engine> engine;
-  std::unique_ptr<ApiServer> server;
+ private:
+  RealClock clock_;
+  MetricsRegistry metrics_;
+  FakeExecutor executor_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  Engine engine_;
+  EngineThread engine_thread_;
+  ApiServer api_;
+  std::unique_ptr<http::HttpServer> server_;
 };
 
 }  // namespace sparrow::api

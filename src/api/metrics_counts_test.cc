@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "api/engine_test_support.h"
+#include "api/hand_driven_server.h"
 #include "base/prometheus_test_support.h"
 
 namespace sparrow::api {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <boost/json/stream_parser.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -10,12 +11,66 @@
 #include "base/utf8.h"
 
 namespace sparrow {
+namespace {
+
+struct TextCounts {
+  size_t num_keys = 0;
+  size_t longest_number_bytes = 0;
+};
+
+bool needs_counts(const JsonLimits& limits) {
+  constexpr JsonLimits kNone;
+  return limits.unique_keys || limits.max_keys != kNone.max_keys ||
+         limits.max_number_bytes != kNone.max_number_bytes;
+}
+
+// Right for valid JSON, bounded for any text: the limits hold before a tree is built.
+TextCounts count_text(std::string_view text) {
+  TextCounts counts;
+  size_t number_bytes = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool in_number = (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' ||
+                           (number_bytes != 0 && (c == 'e' || c == 'E'));
+    number_bytes = in_number ? number_bytes + 1 : 0;
+    counts.longest_number_bytes = std::max(counts.longest_number_bytes, number_bytes);
+    if (c == ':') ++counts.num_keys;
+    if (c != '"') continue;
+    for (++i; i < text.size() && text[i] != '"'; ++i) {
+      if (text[i] == '\\') ++i;
+    }
+  }
+  return counts;
+}
+
+// The parser bounds the depth.
+size_t count_members(const boost::json::value& value) {
+  size_t count = 0;
+  if (const boost::json::array* array = value.if_array()) {
+    for (const boost::json::value& item : *array) count += count_members(item);
+  } else if (const boost::json::object* object = value.if_object()) {
+    count = object->size();
+    for (const auto& [key, member] : *object) count += count_members(member);
+  }
+  return count;
+}
+
+}  // namespace
 
 Result<boost::json::value> parse_json(std::string_view text, std::string_view what,
                                       const JsonLimits& limits) {
   if (text.size() > limits.max_bytes) {
     return resource_exhausted(fmt::format("{}: {} bytes of JSON are more than the limit of {}",
                                           what, text.size(), limits.max_bytes));
+  }
+  const TextCounts counts = needs_counts(limits) ? count_text(text) : TextCounts();
+  if (counts.num_keys > limits.max_keys) {
+    return invalid_argument(
+        fmt::format("{}: more than {} keys in the JSON objects", what, limits.max_keys));
+  }
+  if (counts.longest_number_bytes > limits.max_number_bytes) {
+    return invalid_argument(
+        fmt::format("{}: a number of more than {} characters", what, limits.max_number_bytes));
   }
   boost::json::parse_options options;
   options.max_depth = limits.max_depth;
@@ -31,7 +86,12 @@ Result<boost::json::value> parse_json(std::string_view text, std::string_view wh
         fmt::format("{}: invalid JSON near byte {}: {}", what, consumed,
                     error ? error.message() : "text after the end of the value"));
   }
-  return parser.release();
+  boost::json::value value = parser.release();
+  // The text names more members than the tree has: some replaced others.
+  if (limits.unique_keys && count_members(value) != counts.num_keys) {
+    return invalid_argument(fmt::format("{}: an object names the same key twice", what));
+  }
+  return value;
 }
 
 Result<boost::json::value> parse_json_file(const std::string& path, const JsonLimits& limits) {

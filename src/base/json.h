@@ -5,6 +5,7 @@
 
 #include <boost/json/value.hpp>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,9 @@ namespace sparrow {
 struct JsonLimits {
   size_t max_bytes = 32u << 20;
   size_t max_depth = 128;
+  size_t max_keys = std::numeric_limits<size_t>::max();          // of all objects together
+  size_t max_number_bytes = std::numeric_limits<size_t>::max();  // characters of one number
+  bool unique_keys = false;  // refuses {"a":1,"a":2}; else the last one counts
 };
 
 // `what` names the text in the error ("request body", a file path). Trailing bytes are an error.

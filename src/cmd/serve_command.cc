@@ -8,6 +8,7 @@
 #include "api/api_server.h"
 #include "api/auth_key_file.h"
 #include "base/log.h"
+#include "base/open_file_limit.h"
 #include "base/random.h"
 #include "cmd/admission_options.h"
 #include "cmd/answer_cache_options.h"
@@ -85,6 +86,18 @@ Status check_key_options(const OptionValues& values) {
   return ok_status();
 }
 
+// Each connection is an open file, and so are the model's parts and a few more.
+void allow_connections(const OptionValues& values) {
+  constexpr int64_t kOtherFiles = 128;
+  const int64_t wanted = values.integer("max-connections") + kOtherFiles;
+  const int64_t allowed = raise_open_file_limit(wanted);
+  if (allowed >= wanted) return;
+  log_warning(
+      "--max-connections {}: this process may open {} files only, so further clients wait to be "
+      "accepted; raise the limit with ulimit -n {} before the start",
+      values.integer("max-connections"), allowed, wanted);
+}
+
 api::SystemRole system_role(const std::string& name) {
   if (name == "fold") return api::SystemRole::kFold;
   if (name == "keep") return api::SystemRole::kKeep;
@@ -128,6 +141,7 @@ http::ServerOptions server_options(const OptionValues& values) {
   options.num_io_threads = static_cast<int>(values.integer("io-threads"));
   options.max_body_bytes = static_cast<size_t>(values.integer("max-body-bytes"));
   options.max_connections = static_cast<size_t>(values.integer("max-connections"));
+  options.max_unsent_bytes = static_cast<size_t>(values.integer("max-unsent"));
   options.keep_alive_timeout =
       std::chrono::milliseconds(values.integer("timeout-keep-alive") * 1000);
   options.cors.allowed_origins = values.list("cors");
@@ -214,6 +228,7 @@ Status serve(const OptionValues& values) {
   RETURN_IF_ERROR(check_key_options(values));
   ServeEvents events(!values.text("api-key-file").empty());
   RETURN_IF_ERROR(events.start());
+  allow_connections(values);
   MetricsRegistry metrics;
   api::ApiOptions api_settings = api_options(values);
   api_settings.request_drain = [&events] { events.request_drain(); };

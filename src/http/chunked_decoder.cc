@@ -15,6 +15,12 @@ int hex_digit(char c) {
   return -1;
 }
 
+// Also a line feed without its carriage return.
+bool is_control(char c) {
+  const auto code = static_cast<unsigned char>(c);
+  return (code < 0x20 && c != '\t') || code == 0x7f;
+}
+
 }  // namespace
 
 size_t ChunkedDecoder::feed(std::string_view bytes, std::string& body) {
@@ -77,7 +83,7 @@ void ChunkedDecoder::take(char c, size_t body_bytes) {
     case Expect::kExtension:
       if (c == '\r') {
         expect_ = Expect::kSizeEnd;
-      } else if (c == '\n' || c == '\0' || ++extension_bytes_ > kMaxExtensionBytes) {
+      } else if (is_control(c) || ++extension_bytes_ > kMaxExtensionBytes) {
         state_ = State::kMalformed;
       }
       return;
@@ -95,7 +101,7 @@ void ChunkedDecoder::take(char c, size_t body_bytes) {
       if (expect_ == Expect::kLastEnd) return;
       if (c == '\r') {
         expect_ = Expect::kTrailerEnd;
-      } else if (c == '\n' || c == '\0' || ++trailer_bytes_ > kMaxTrailerBytes) {
+      } else if (is_control(c) || ++trailer_bytes_ > kMaxTrailerBytes) {
         state_ = State::kMalformed;
       }
       return;

@@ -14,7 +14,8 @@ void Connection::dispatch() {
   Exchange& exchange = exchange_.emplace();
   exchange.id = ++num_exchanges_;
   exchange.http_10 = parser_.is_http_10();
-  exchange.keep_alive = parser_.keep_alive() && !context_->draining;
+  exchange.keep_alive = parser_.keep_alive() && !context_->draining &&
+                        num_exchanges_ < options_.max_requests_per_connection;
   exchange.without_body = request.method == "HEAD";
   exchange.cors = cors_headers(options_.cors, request);
   exchange.request = std::make_shared<const Request>(std::move(request));

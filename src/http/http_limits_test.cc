@@ -177,7 +177,9 @@ TEST_F(HttpLimitsTest, SlowReader_DroppedAtTheBound) {
 }
 
 TEST_F(HttpLimitsTest, StalledReader_DroppedAfterTheWriteTimeout) {
-  start(impatient());
+  ServerOptions options = impatient();
+  options.max_unsent_bytes = 16u << 20;
+  start(options);
   TestClient client(port(), "127.0.0.1", 4096);
   client.send(get("/stream"));
   const auto held = take_held();
@@ -192,7 +194,9 @@ TEST_F(HttpLimitsTest, StalledReader_DroppedAfterTheWriteTimeout) {
 }
 
 TEST_F(HttpLimitsTest, SlowReader_OthersAreNotHeldUp) {
-  start();
+  ServerOptions options;
+  options.max_unsent_bytes = 16u << 20;
+  start(options);
   TestClient slow(port(), "127.0.0.1", 4096), other(port());
   slow.send(get("/stream"));
   const auto held = take_held();

@@ -22,7 +22,7 @@ using boost::system::error_code;
 namespace {
 
 constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
-constexpr int kListenBacklog = 1024;
+constexpr int kListenBacklog = 4096;  // the kernel caps it at net.core.somaxconn
 constexpr std::chrono::milliseconds kStopFlushTimeout{1000};
 // Out of file descriptors: new clients wait in the backlog instead of a spinning accept.
 constexpr std::chrono::milliseconds kAcceptBackoff{50};

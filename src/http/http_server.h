@@ -22,13 +22,14 @@ struct ServerOptions {
   std::vector<uint16_t> extra_ports;  // same handler, e.g. --ui-port
   std::string port_flag = "--port";   // what errors about the port name
   int num_io_threads = 1;
-  size_t max_header_bytes = 32u << 10;
-  size_t max_body_bytes = 32u << 20;
+  size_t max_header_bytes = 64u << 10;
+  size_t max_body_bytes = 16u << 20;
   size_t max_total_body_bytes = 512u << 20;  // of all requests together; beyond it 503
-  size_t max_connections = 4096;
-  size_t max_unsent_bytes = 4u << 20;  // per stream; beyond it the slow reader is dropped
+  size_t max_connections = 12'288;
+  uint64_t max_requests_per_connection = 100'000;  // then it closes
+  size_t max_unsent_bytes = 1u << 20;  // per stream; beyond it the slow reader is dropped
   std::chrono::milliseconds header_timeout{10'000};
-  std::chrono::milliseconds body_timeout{60'000};
+  std::chrono::milliseconds body_timeout{30'000};  // and a millisecond for every 64 bytes
   std::chrono::milliseconds keep_alive_timeout{75'000};
   std::chrono::milliseconds write_timeout{30'000};  // without a byte of progress
   CorsOptions cors;

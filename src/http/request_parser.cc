@@ -35,6 +35,15 @@ bool all_digits(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+// METHOD TARGET HTTP/d.d
+bool names_a_version(std::string_view line) {
+  const size_t first = line.find(' '), last = line.rfind(' ');
+  if (first == std::string_view::npos || line.find(' ', first + 1) != last) return false;
+  const std::string_view version = line.substr(last + 1);
+  return version.size() == 8 && version.starts_with("HTTP/") && all_digits(version.substr(5, 1)) &&
+         version[6] == '.' && all_digits(version.substr(7));
+}
+
 }  // namespace
 
 void RequestParser::fail(int status, std::string message) {
@@ -83,9 +92,13 @@ void RequestParser::take_head_byte(char c) {
     return fail(414,
                 "the request line is longer than " + std::to_string(max_line_bytes) + " bytes");
   }
-  if (head_.size() > limits_.max_header_bytes || line_len > limits_.max_header_line_bytes) {
+  if (head_.size() > limits_.max_header_bytes) {
     return fail(431, "the request headers are larger than " +
                          std::to_string(limits_.max_header_bytes) + " bytes");
+  }
+  if (line_len > limits_.max_header_line_bytes) {
+    return fail(431, "a request header is longer than " +
+                         std::to_string(limits_.max_header_line_bytes) + " bytes");
   }
   if (c != '\n') return;
   if (line_len == 2) return finish_head();
@@ -104,8 +117,7 @@ void RequestParser::parse_head() {
   parser.put(boost::asio::const_buffer(head_.data(), head_.size()), error);
   if (error && error != beast_http::error::need_more) {
     const std::string_view line = std::string_view(head_).substr(0, head_.find('\r'));
-    const bool version =
-        error == beast_http::error::bad_version && line.find(" HTTP/") != std::string_view::npos;
+    const bool version = error == beast_http::error::bad_version && names_a_version(line);
     return fail(version ? 505 : 400, version ? "only HTTP/1.0 and HTTP/1.1 are spoken here"
                                              : "malformed request: " + error.message());
   }

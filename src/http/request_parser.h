@@ -23,9 +23,9 @@ namespace sparrow::http {
 struct ParserLimits {
   size_t max_request_line_bytes = 8u << 10;  // 414
   size_t max_header_line_bytes = 16u << 10;  // 431, as the two below
-  size_t max_header_bytes = 32u << 10;
+  size_t max_header_bytes = 64u << 10;
   size_t max_num_headers = 128;
-  size_t max_body_bytes = 32u << 20;  // 413, before the body is read
+  size_t max_body_bytes = 16u << 20;  // 413, before the body is read
 };
 
 struct ProtocolError {

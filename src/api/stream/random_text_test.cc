@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "api/engine_test_support.h"
+#include "api/hand_driven_server.h"
 #include "base/random.h"
 #include "base/utf8.h"
 

@@ -1,13 +1,23 @@
 #include "api/stream/stream_hub.h"
 
 #include <algorithm>
+#include <new>
+
+#include <algorithm>
 
 namespace sparrow::api {
 
+namespace {
+// A step of two thousand streams takes tens of milliseconds to write: others get their turn
+// between.
+constexpr size_t kEventsPerTurn = 128;
+}  // namespace
+
 // All that can fail for want of memory comes first; then the events are taken.
 void StreamHub::publish(std::vector<StreamEvent>&& events) {
+  if (events.empty()) return;
   const auto batch = std::make_shared<std::vector<StreamEvent>>();
-  std::function<void()> task = [this, batch] { deliver(*batch); };
+  std::function<void()> task = [this, batch] { take(*batch); };
   batch->swap(events);
   try {
     loop_.post(std::move(task));
@@ -46,9 +56,44 @@ void StreamHub::replay(const std::shared_ptr<Generation>& generation) {
   loop_.post([this, generation] { replay(generation); });
 }
 
-// One write per generation and step: all events first. Takes no memory of its own, so that what
-// happens to one generation is no other's business.
-void StreamHub::deliver(const std::vector<StreamEvent>& events) {
+void StreamHub::take(std::vector<StreamEvent>& events) {
+  try {
+    pending_.emplace_back().swap(events);
+  } catch (const std::bad_alloc&) {  // no room to wait: everything now, in order
+    deliver_pending(SIZE_MAX);
+    return deliver(events);
+  }
+  if (!turn_posted_) deliver_turn();
+}
+
+void StreamHub::deliver_turn() {
+  turn_posted_ = false;
+  deliver_pending(kEventsPerTurn);
+  if (pending_.empty()) return;
+  try {
+    loop_.post([this] { deliver_turn(); });
+    turn_posted_ = true;
+  } catch (const std::bad_alloc&) {  // no next turn: everything in this one
+    deliver_pending(SIZE_MAX);
+  }
+}
+
+void StreamHub::deliver_pending(size_t max_events) {
+  while (max_events > 0 && !pending_.empty()) {
+    const std::span<const StreamEvent> rest = std::span(pending_.front()).subspan(num_delivered_);
+    const size_t count = std::min(rest.size(), max_events);
+    deliver(rest.first(count));
+    num_delivered_ += count;
+    max_events -= count;
+    if (num_delivered_ < pending_.front().size()) return;
+    pending_.pop_front();
+    num_delivered_ = 0;
+  }
+}
+
+// One write per generation: all events first. Takes no memory of its own, so that what happens to
+// one generation is no other's business.
+void StreamHub::deliver(std::span<const StreamEvent> events) {
   for (const StreamEvent& event : events) {
     const auto found = generations_.find(event.request_id);
     if (found != generations_.end()) found->second->on_event(event);

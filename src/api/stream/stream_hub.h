@@ -1,10 +1,13 @@
 #pragma once
 // StreamHub: the generations of one IO loop. It is their EventSink: events arrive on the engine
 // thread, once per step, and cross to the loop in one post; there each finds its generation by
-// request id. Everything else on the loop's thread. Outlives the engine's last publish().
+// request id, a bounded number per turn of the loop. Everything else on the loop's thread. Outlives
+// the engine's last publish().
 
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -28,11 +31,17 @@ class StreamHub final : public EventSink {
  private:
   void replay(const std::shared_ptr<Generation>& generation);
   void submit(const std::shared_ptr<Generation>& generation);
-  void deliver(const std::vector<StreamEvent>& events);
+  void take(std::vector<StreamEvent>& events);
+  void deliver_turn();
+  void deliver_pending(size_t max_events);
+  void deliver(std::span<const StreamEvent> events);
   void forget(const Generation& generation);
 
   http::IoLoop& loop_;
   std::unordered_map<uint64_t, std::shared_ptr<Generation>> generations_;  // by request id
+  std::deque<std::vector<StreamEvent>> pending_;                           // published, in order
+  size_t num_delivered_ = 0;                                               // of pending_.front()
+  bool turn_posted_ = false;
 };
 
 }  // namespace sparrow::api
