@@ -71,6 +71,9 @@ BlockId BlockPool::publish(BlockId block, const PrefixPlace& place, std::span<co
     release(std::span(&block, 1));
     return same;
   }
+  // What another owner's eviction cut off must not keep its successor out.
+  const BlockId orphan = tree_.orphan_at(place.hash);
+  if (orphan != kNoBlock) forget(std::span(&orphan, 1));
   holders(block).owner = owner;
   tree_.insert(block, place, tokens);
   return block;

@@ -79,6 +79,25 @@ TEST(BlockPool, Allocation_TakesFreeBlocksThenTheEndOfTheOldestPrefix) {
   pool.check_integrity();
 }
 
+// Found by simulation: a child outlived its parent in another owner's list and kept its hash.
+TEST(BlockPool, OrphanOfAnotherOwner_MakesWayForTheSameContents) {
+  BlockPool pool(4, 4);
+  std::vector<BlockId> blocks;
+  ASSERT_TRUE(pool.try_allocate(3, blocks));
+  pool.publish(blocks[0], place(1), kTokens, 1);
+  pool.publish(blocks[1], place(2, blocks[0]), kTokens, 2);
+  pool.publish(blocks[2], place(3), kTokens, 1);
+  for (const BlockId block : blocks) pool.release(std::span(&block, 1));
+  std::vector<BlockId> again;
+  ASSERT_TRUE(pool.try_allocate(2, again));
+  ASSERT_EQ(again[1], blocks[0]) << "the owner with more blocks gave up the parent";
+  pool.publish(again[0], place(1), kTokens, 1);
+  pool.publish(again[1], place(2, again[0]), kTokens, 1);
+  EXPECT_EQ(pool.find(place(2, again[0]), kTokens), again[1]);
+  EXPECT_EQ(pool.num_free(), 1) << "the orphan";
+  pool.check_integrity();
+}
+
 TEST(BlockPool, ForgottenBlock_IsFreeAndNotFound) {
   BlockPool pool(2, 4);
   std::vector<BlockId> blocks;

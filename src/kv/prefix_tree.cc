@@ -47,6 +47,13 @@ bool PrefixTree::insert(BlockId block, const PrefixPlace& place, std::span<const
   return true;
 }
 
+BlockId PrefixTree::orphan_at(const Hash128& hash) const {
+  const auto found = blocks_.find(hash);
+  if (found == blocks_.end()) return kNoBlock;
+  const Node& candidate = node(found->second);
+  return is_child_of(candidate, candidate.place.parent) ? kNoBlock : found->second;
+}
+
 void PrefixTree::erase(BlockId block) {
   Node& erased = nodes_.at(static_cast<size_t>(block));
   if (!erased.is_present) return;

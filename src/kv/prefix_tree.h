@@ -33,6 +33,9 @@ class PrefixTree {
   // False when it cannot be found later and was left out: its parent is not in the tree, or
   // another block has the same hash. The block must not be in the tree.
   bool insert(BlockId block, const PrefixPlace& place, std::span<const TokenId> tokens);
+  // The block that has this hash although the block before it is gone, so that nobody can find it
+  // again; kNoBlock: none.
+  BlockId orphan_at(const Hash128& hash) const;
   // What stands behind it is not found any more. Nothing happens if it is not in the tree.
   void erase(BlockId block);
 
