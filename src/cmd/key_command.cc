@@ -77,7 +77,7 @@ int run_key(const OptionValues& values) {
     return fail(unimplemented(
         "this build cannot hash keys: it was configured without OpenSSL (package libssl-dev)"));
   }
-  api::KeyLimits limits;
+  KeyLimits limits;
   limits.requests_per_minute = static_cast<int>(values.integer("rpm"));
   limits.tokens_per_minute = values.integer("tpm");
   limits.max_concurrent = static_cast<int>(values.integer("concurrent"));

@@ -45,7 +45,8 @@ void Connection::run_handler(std::shared_ptr<const Request> request) {
               {{"request_id", request_id}});
     abandon(exchange_id);
   } catch (...) {
-    log_error("http: the handler of {} threw an unknown exception", path);
+    log_event(LogLevel::kError, "http: a handler threw an unknown exception",
+              {{"request_id", request_id}});
     abandon(exchange_id);
   }
 }

@@ -74,10 +74,13 @@ void append_stop(KeyWriter& key, const StopRules& stop, bool with_max_tokens) {
 }
 
 void append_reasoning(KeyWriter& key, const ReasoningTokens& reasoning) {
-  const auto& [start, end, starts_inside] = reasoning;
+  const auto& [start, end, starts_inside, max_tokens, answer_reserve, closing] = reasoning;
   key.integer(start);
   key.integer(end);
   key.number(starts_inside ? 1 : 0);
+  key.integer(max_tokens);
+  key.integer(answer_reserve);
+  key.ids(closing);
 }
 
 void append_request(KeyWriter& key, const Request& request, bool with_prompt, bool with_seed) {
