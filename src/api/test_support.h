@@ -200,7 +200,11 @@ class ScriptedEngine final : public EnginePort {
   }
   void cancel(uint64_t request_id) override { cancelled.push_back(request_id); }
   EngineSnapshot snapshot() const override { return state; }
-  Beat beat() const override { return now; }
+  Beat beat() const override {
+    Beat beat = now;
+    beat.failed = state.failed;
+    return beat;
+  }
 
   std::vector<Request> requests;
   std::vector<uint64_t> cancelled;

@@ -105,29 +105,6 @@ std::vector<OptionSpec> process_options() {
        .min = 1,
        .max = 16,
        .group = kServer},
-      {.name = "log-file",
-       .type = OptionType::kString,
-       .default_text = "",
-       .help = "Write the log to this file too",
-       .group = kServer},
-      {.name = "log-format",
-       .type = OptionType::kString,
-       .default_text = "text",
-       .help = "Lines for people, or one JSON object a line",
-       .choices = "text|json",
-       .group = kServer},
-      {.name = "log-prompts",
-       .type = OptionType::kFlag,
-       .default_text = "false",
-       .help = "Write requests to the log word for word; off: no prompt, answer or key is ever "
-               "written",
-       .group = kServer},
-      {.name = "log-level",
-       .type = OptionType::kString,
-       .default_text = "info",
-       .help = "Least important lines that are written",
-       .choices = "debug|info|warning|error",
-       .group = kServer},
       {.name = "shutdown-timeout",
        .type = OptionType::kNumber,
        .default_text = "30",
@@ -163,6 +140,34 @@ std::vector<OptionSpec> process_options() {
   };
 }
 
+std::vector<OptionSpec> log_options() {
+  return {
+      {.name = "log-file",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "Write the log to this file too",
+       .group = kServer},
+      {.name = "log-format",
+       .type = OptionType::kString,
+       .default_text = "text",
+       .help = "Lines for people, or one JSON object a line",
+       .choices = "text|json",
+       .group = kServer},
+      {.name = "log-prompts",
+       .type = OptionType::kFlag,
+       .default_text = "false",
+       .help = "Write requests to the log word for word; off: no prompt, answer or key is ever "
+               "written",
+       .group = kServer},
+      {.name = "log-level",
+       .type = OptionType::kString,
+       .default_text = "info",
+       .help = "Least important lines that are written",
+       .choices = "debug|info|warning|error",
+       .group = kServer},
+  };
+}
+
 std::vector<OptionSpec> limit_options() {
   return {
       {.name = "max-step-ms",
@@ -194,6 +199,11 @@ std::vector<OptionSpec> limit_options() {
        .min = 0,
        .max = 1e12,
        .group = kLimits},
+  };
+}
+
+std::vector<OptionSpec> size_options() {
+  return {
       {.name = "max-connections",
        .type = OptionType::kSize,
        .default_text = "12288",
@@ -299,8 +309,8 @@ std::vector<OptionSpec> all_options() {
   std::vector<OptionSpec> all =
       with_answer_cache_options(with_speculation_options(with_model_options({})));
   all = with_admission_options(std::move(all));
-  for (const auto& part :
-       {server_options(), process_options(), limit_options(), answer_options()}) {
+  for (const auto& part : {server_options(), process_options(), log_options(), limit_options(),
+                           size_options(), answer_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -62,6 +62,7 @@ SimExecutor::BlockState& SimExecutor::block_of(const Span& span, int32_t index) 
 }
 
 void SimExecutor::forget_step() {
+  step_failed_ = false;
   starts_.clear();
   held_tags_.clear();
   held_before_.clear();
@@ -139,6 +140,7 @@ void SimExecutor::poison(const Span& span) {
 
 const StepResult& SimExecutor::wait(Ticket ticket) {
   const StepResult& result = fake_.wait(ticket);
+  step_failed_ = result.failed;
   for (size_t i = 0; i < plan_->spans.size(); ++i) {
     const Span& span = plan_->spans[i];
     ChoiceRecord& record = record_of(held_[static_cast<size_t>(span.slot)]);

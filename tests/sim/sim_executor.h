@@ -65,6 +65,7 @@ class SimExecutor final : public Executor {
   // Before the last plan.
   const std::vector<HeldBefore>& held_before() const { return held_before_; }
   int num_rows() const { return num_rows_; }
+  bool step_failed() const { return step_failed_; }
   void forget_step();
   // Empty: none.
   const std::string& violation() const { return violation_; }
@@ -103,6 +104,7 @@ class SimExecutor final : public Executor {
   std::vector<HeldBefore> held_before_;
   const BatchPlan* plan_ = nullptr;
   int num_rows_ = 0;
+  bool step_failed_ = false;
   std::string violation_;
 };
 

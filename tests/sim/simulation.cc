@@ -92,16 +92,21 @@ void Simulation::submit_due() {
 }
 
 // In the order in which the engine looks.
-StatusCode Simulation::expected_code(const Arrival& arrival, uint64_t request_id) const {
+StatusCode Simulation::expected_code(const Arrival& arrival, const Request& request) {
   const EngineOptions& options = workload_.engine;
-  if (engine_->snapshot().failed) return StatusCode::kUnavailable;
   if (arrival.is_refused) return StatusCode::kInvalidArgument;
-  if (num_not_started_ + arrival.request.num_choices > options.max_num_queued_reqs) {
-    return StatusCode::kResourceExhausted;
-  }
-  if (is_closed_) return StatusCode::kUnavailable;
-  if (num_in_inbox_ >= options.inbox_capacity) return StatusCode::kResourceExhausted;
-  return is_live(request_id) ? StatusCode::kInvalidArgument : StatusCode::kOk;
+  if (!breaker_.try_pass(request.arrival)) return StatusCode::kUnavailable;
+  const auto code_behind_breaker = [&] {
+    if (num_not_started_ + arrival.request.num_choices > options.max_num_queued_reqs) {
+      return StatusCode::kResourceExhausted;
+    }
+    if (is_closed_) return StatusCode::kUnavailable;
+    if (num_in_inbox_ >= options.inbox_capacity) return StatusCode::kResourceExhausted;
+    return is_live(request.id) ? StatusCode::kInvalidArgument : StatusCode::kOk;
+  };
+  const StatusCode code = code_behind_breaker();
+  if (code != StatusCode::kOk) breaker_.give_back();
+  return code;
 }
 
 // Every submission is a job of its own, told from others by the tag in its seed.
@@ -116,7 +121,7 @@ void Simulation::submit(const Arrival& arrival, uint64_t request_id) {
   job.mask = arrival.mask;
   job.stream.tag = tag;
   job.stream.reads_bytes_per_step = arrival.reads_bytes_per_step;
-  const StatusCode expected = expected_code(arrival, request_id);
+  const StatusCode expected = expected_code(arrival, job.request);
   const bool is_duplicate = is_live(request_id);
   if (expected == StatusCode::kOk) {
     const int num_choices = job.request.num_choices;
@@ -286,6 +291,11 @@ SimulationResult Simulation::run() {
       break;
     }
     const StepReport report = engine_->step(now_);
+    if (executor_.step_failed()) {
+      breaker_.on_failure(now_ + report.executor_time);
+    } else if (executor_.num_rows() > 0) {
+      breaker_.on_success();
+    }
     check_step(report);
     move_clock(report);
   }

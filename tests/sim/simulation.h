@@ -74,7 +74,8 @@ class Simulation {
 
   void submit_due();
   void submit(const Arrival& arrival, uint64_t request_id);
-  StatusCode expected_code(const Arrival& arrival, uint64_t request_id) const;
+  StatusCode expected_code(const Arrival& arrival, const Request& request);
+  bool is_breaker_open() const { return breaker_.view().state == BreakerState::kOpen; }
   void note_accepted(Job& job, const Arrival& arrival);
   bool is_live(uint64_t request_id) const;
   Request request_of(const Job& job) const;
@@ -127,6 +128,7 @@ class Simulation {
   EventLog log_;
   ServiceOrder order_;
   TimePoint now_{};
+  CircuitBreaker breaker_;  // what the engine's should say
   uint64_t step_ = 0;
   size_t next_arrival_ = 0;
   bool is_closed_ = false;

@@ -64,7 +64,7 @@ bool Simulation::was_refused_a_token(const Job& job, int choice) const {
   const ChoiceTranscript& got = job.stream.choices[static_cast<size_t>(choice)];
   return got.finish == FinishReason::kError && job.mask.refuses_at >= 0 &&
          got.tokens.size() == static_cast<size_t>(job.mask.refuses_at) &&
-         !record(job, choice).saw_failed_step && !engine_->snapshot().failed;
+         !record(job, choice).saw_failed_step && !is_breaker_open();
 }
 
 // One's fault is never another's end.
@@ -82,7 +82,7 @@ bool Simulation::has_cause(const Job& job, int choice) const {
     case FinishReason::kNotFinite:
       return seen.saw_not_finite;
     case FinishReason::kError:
-      return seen.saw_failed_step || engine_->snapshot().failed || was_refused_a_token(job, choice);
+      return seen.saw_failed_step || is_breaker_open() || was_refused_a_token(job, choice);
     default:
       return false;
   }
