@@ -43,16 +43,21 @@ TextCounts count_text(std::string_view text) {
   return counts;
 }
 
+struct TreeFacts {
+  size_t num_members = 0;  // of all objects
+  bool all_finite = true;
+};
+
 // The parser bounds the depth.
-size_t count_members(const boost::json::value& value) {
-  size_t count = 0;
+void look_at(const boost::json::value& value, TreeFacts& facts) {
   if (const boost::json::array* array = value.if_array()) {
-    for (const boost::json::value& item : *array) count += count_members(item);
+    for (const boost::json::value& item : *array) look_at(item, facts);
   } else if (const boost::json::object* object = value.if_object()) {
-    count = object->size();
-    for (const auto& [key, member] : *object) count += count_members(member);
+    facts.num_members += object->size();
+    for (const auto& [key, member] : *object) look_at(member, facts);
+  } else if (const double* number = value.if_double()) {
+    facts.all_finite = facts.all_finite && std::isfinite(*number);
   }
-  return count;
 }
 
 }  // namespace
@@ -87,8 +92,14 @@ Result<boost::json::value> parse_json(std::string_view text, std::string_view wh
                     error ? error.message() : "text after the end of the value"));
   }
   boost::json::value value = parser.release();
+  TreeFacts facts;
+  look_at(value, facts);
+  // Boost reads 1e400 as infinity and 0e400 as not a number.
+  if (!facts.all_finite) {
+    return invalid_argument(fmt::format("{}: a number is out of range", what));
+  }
   // The text names more members than the tree has: some replaced others.
-  if (limits.unique_keys && count_members(value) != counts.num_keys) {
+  if (limits.unique_keys && facts.num_members != counts.num_keys) {
     return invalid_argument(fmt::format("{}: an object names the same key twice", what));
   }
   return value;

@@ -21,7 +21,8 @@ struct JsonLimits {
   bool unique_keys = false;  // refuses {"a":1,"a":2}; else the last one counts
 };
 
-// `what` names the text in the error ("request body", a file path). Trailing bytes are an error.
+// `what` names the text in the error ("request body", a file path). Trailing bytes are an error,
+// and so is a number that no finite double holds.
 Result<boost::json::value> parse_json(std::string_view text, std::string_view what,
                                       const JsonLimits& limits = {});
 // Reads at most limits.max_bytes of the file.
