@@ -1,13 +1,10 @@
-#!/ usr / bin / env python3
-""
-    "Planted bugs: does the simulation find them?
+#!/usr/bin/env python3
+"""Planted bugs: does the simulation find them?
 
-    mutants.py-- build build /
-    release[--seeds 3000][--jobs 2][--only NAME]
+    mutants.py --build build/release [--seeds 3000] [--jobs 2] [--only NAME]
 
-    Each mutant is one change of one place of src /
-    scheduler,
-    src / kv or src / engine, made in a copy.Only the changed file is compiled again; everything else comes from the build folder, where sparrow_sim
+Each mutant is one change of one place of src/scheduler, src/kv or src/engine, made in a copy. Only
+the changed file is compiled again; everything else comes from the build folder, where sparrow_sim
 has to be built. Prints a table: the mutant, the first seed that found it, what it said. Exit status
 1 when one survives or no longer applies.
 """
@@ -24,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDERS = ("kv", "scheduler", "engine")
 FLAGS = ["-std=c++20", "-O1", "-DNDEBUG", "-DFMT_HEADER_ONLY", "-w"]
 
-#name, file, what stands there, what comes instead
+# name, file, what stands there, what comes instead
 MUTANTS = [
     ("preempted keeps progress", "scheduler/scheduler.cc",
      "sequence->num_computed = 0;", ";"),
@@ -215,10 +212,15 @@ def main():
             try:
                 build_objects(tree, mutated, path)
                 link(command, where, mutated, binary)
-                code, said
-= run_sim(binary, args.seeds, args.jobs) finally : source.write_text(text) bad +=
-    code == 0 what = " | ".join(dict.fromkeys(
-        said)) [:150] print(f "{name:38} {'SURVIVES' if code == 0 else what}", flush = True)
-                          print(f "{bad} problem(s)") return 1 if bad else 0
+                code, said = run_sim(binary, args.seeds, args.jobs)
+            finally:
+                source.write_text(text)
+            bad += code == 0
+            what = " | ".join(dict.fromkeys(said))[:150]
+            print(f"{name:38} {'SURVIVES' if code == 0 else what}", flush=True)
+    print(f"{bad} problem(s)")
+    return 1 if bad else 0
 
-                      if __name__ == "__main__" : sys.exit(main())
+
+if __name__ == "__main__":
+    sys.exit(main())
