@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <new>
+#include <thread>
 
 #include "api/hand_driven_server.h"
 #include "base/failing_new_test_support.h"
@@ -122,6 +123,7 @@ class AllocFailureTest : public ::testing::Test {
     while (served_.server->num_active() > 0 || !served_.engine->idle() || !loop_.empty()) {
       loop_.run_ready();
       served_.engine->step(served_.clock.now());
+      std::this_thread::yield();  // to the preparation
       if (std::chrono::steady_clock::now() > deadline) break;
     }
     const int64_t num_allocations = k - stop_failing_allocations();
