@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <new>
+
 #include "api/retry_hint.h"
 #include "base/check.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/random.h"
 
 namespace sparrow::api {
@@ -36,11 +39,27 @@ void belong_to(const Caller& caller, std::vector<Request>& requests) {
   }
 }
 
+// What one request's work throws becomes that request's answer.
+template <typename Work>
+MaybeError guarded(Work&& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return overloaded("The server has no memory left for this request.", 1000);
+  } catch (const std::exception& error) {
+    log_error("api: preparing a request failed: {}", error.what());
+  } catch (...) {
+    log_error("api: preparing a request failed: an unknown exception");
+  }
+  return internal_failure();
+}
+
 }  // namespace
 
 ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
     : options_(std::move(options)),
       metrics_(metrics),
+      status_metrics_(metrics, options_.version),
       keys_(options_.api_keys),
       id_seed_(entropy64()) {
   if (options_.clock == nullptr) options_.clock = &real_clock();
@@ -54,6 +73,14 @@ void ApiContext::set_serving(std::unique_ptr<Serving> serving) {
   serving_.store(owned_.get(), std::memory_order_release);
   ServerPhase expected = ServerPhase::kLoading;  // a drain may have begun meanwhile
   state_.phase.compare_exchange_strong(expected, ServerPhase::kReady);
+}
+
+std::string ApiContext::render_metrics() {
+  std::lock_guard lock(scrape_mutex_);
+  const Serving* serving = this->serving();
+  const int64_t budget = serving == nullptr ? 0 : serving->model.memory_budget_bytes();
+  status_metrics_.refresh(budget, stuck().has_value());
+  return metrics_.render();
 }
 
 StreamHub& ApiContext::hub_of(http::IoLoop& loop) {
@@ -89,7 +116,7 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
                responder = call.responder, prepare = std::move(prepare),
                caller = std::move(caller)]() mutable {
     auto prepared = std::make_shared<PreparedGeneration>();
-    MaybeError error = prepare(*request, serving.model, *prepared);
+    MaybeError error = guarded([&] { return prepare(*request, serving.model, *prepared); });
     belong_to(caller, prepared->requests);
     http::IoLoop& loop = responder->loop();
     // The responder moves to its own thread, so that it never ends here.
@@ -112,7 +139,9 @@ void ApiContext::run_answer(const http::Call& call, Answer answer) {
   auto task = [&model, request = call.request, responder = call.responder,
                answer = std::move(answer)]() mutable {
     http::Response response;
-    if (auto error = answer(*request, model, response.body)) response = error_response(*error);
+    if (auto error = guarded([&] { return answer(*request, model, response.body); })) {
+      response = error_response(*error);
+    }
     http::IoLoop& loop = responder->loop();
     loop.post([response = std::move(response), responder = std::move(responder)]() mutable {
       responder->send(std::move(response));

@@ -14,6 +14,7 @@
 #include "api/engine_port.h"
 #include "api/errors.h"
 #include "api/served_model.h"
+#include "api/status_metrics.h"
 #include "api/stream/stream_hub.h"
 #include "base/metrics.h"
 #include "base/task_pool.h"
@@ -33,13 +34,20 @@ class ApiContext {
 
   const ApiOptions& options() const { return options_; }
   const Clock& clock() const { return *options_.clock; }
-  MetricsRegistry& metrics() { return metrics_; }
+  // Prometheus text; what is read only for a scrape is read now.
+  std::string render_metrics();
   ApiState& state() { return state_; }
   const ApiKeys& keys() const { return keys_; }
 
   void set_serving(std::unique_ptr<Serving> serving);
   // Null while loading.
   Serving* serving() const { return serving_.load(std::memory_order_acquire); }
+  // What the engine is doing, without any lock; nothing while loading.
+  Beat beat() const { return serving() == nullptr ? Beat{} : serving()->engine->beat(); }
+  // How long the engine has not come back, if --watchdog-timeout-s is over.
+  std::optional<Duration> stuck() const {
+    return stuck_for(beat(), options_.watchdog_timeout, clock().now());
+  }
 
   // Fills `prepared` on a prep thread; then the engine takes the requests.
   using Prepare = std::function<MaybeError(const http::Request&, const ServedModel&,
@@ -65,6 +73,8 @@ class ApiContext {
 
   ApiOptions options_;
   MetricsRegistry& metrics_;
+  StatusMetrics status_metrics_;
+  std::mutex scrape_mutex_;  // held for a scrape: one at a time
   const ApiKeys keys_;
   ApiState state_;
   std::unique_ptr<Serving> owned_;

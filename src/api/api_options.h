@@ -44,6 +44,8 @@ struct ApiOptions {
   int default_max_tokens = 8192;       // when the request names no limit
   int max_concurrent_requests = 0;     // --limit-concurrency; 0 = off
   std::chrono::milliseconds heartbeat{12'000};
+  Duration watchdog_timeout = std::chrono::seconds(60);  // of a step, beyond its predicted time
+  bool metrics_apart = false;  // --metrics-port: only metrics_handler() serves /metrics
   size_t num_prep_threads = 2;
   size_t prep_queue_capacity = 1024;  // requests waiting for a prep thread
   ApiLimits limits;
@@ -60,8 +62,9 @@ struct ModelInfo {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::shared_ptr<const ChatTemplate> chat_template;  // null: completions only
   GenerationDefaults generation;
-  int max_model_len = 0;  // prompt + output
-  long long created = 0;  // unix seconds, for /v1/models
+  int max_model_len = 0;            // prompt + output
+  long long created = 0;            // unix seconds, for /v1/models
+  int64_t memory_budget_bytes = 0;  // what the memory plan was held against; 0: unknown
 };
 
 }  // namespace sparrow::api

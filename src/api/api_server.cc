@@ -6,6 +6,8 @@
 #include "api/api_context.h"
 #include "api/endpoints/endpoints.h"
 #include "api/observed_responder.h"
+#include "base/log.h"
+#include "engine/watchdog.h"
 #include "http/static_assets.h"
 
 namespace sparrow::api {
@@ -20,12 +22,19 @@ http::Response routing_error(int status, std::string_view message, const http::R
 
 struct ApiServer::Impl {
   Impl(ApiOptions options, MetricsRegistry& metrics)
-      : context(std::move(options), metrics), http_metrics(metrics), router(routing_error) {
+      : context(std::move(options), metrics),
+        http_metrics(metrics),
+        router(routing_error),
+        metrics_router(routing_error),
+        watchdog(context.options().watchdog_timeout) {
     add_chat_endpoint(router, context);
     add_completions_endpoint(router, context);
     add_models_endpoints(router, context);
     add_tokenize_endpoints(router, context);
     add_status_endpoints(router, context);
+    for (http::Router* one : {&router, &metrics_router}) add_health_endpoints(*one, context);
+    add_metrics_endpoint(metrics_router, context);
+    if (!context.options().metrics_apart) add_metrics_endpoint(router, context);
     add_docs_endpoint(router);
     ticker = std::thread([this] { tick_until_stopped(); });
   }
@@ -34,7 +43,18 @@ struct ApiServer::Impl {
   void tick_until_stopped() {
     const auto period = std::max(context.options().heartbeat / 4, std::chrono::milliseconds(50));
     std::unique_lock lock(mutex);
-    while (!stopping.wait_for(lock, period, [this] { return stopped; })) context.tick_all();
+    while (!stopping.wait_for(lock, period, [this] { return stopped; })) {
+      try {
+        tick();
+      } catch (const std::exception& error) {  // out of memory: the next round may do
+        log_error("api: a round of heartbeats failed: {}", error.what());
+      }
+    }
+  }
+
+  void tick() {
+    watchdog.check(context.beat(), context.clock().now());
+    context.tick_all();
   }
 
   void stop() {
@@ -59,16 +79,28 @@ struct ApiServer::Impl {
   void handle(std::shared_ptr<const http::Request> request,
               std::shared_ptr<http::Responder> responder) {
     auto observed = observe_responder(std::move(responder), http_metrics, context.clock(),
-                                      handler_label(request->path), request->method);
+                                      handler_label(request->path), *request);
     // The page asks for the key itself; its files hold no secret.
     if (auto page = http::static_response(*request)) return observed->send(std::move(*page));
     if (auto error = context.keys().check(*request)) return observed->send(error_response(*error));
     router.handle(std::move(request), std::move(observed));
   }
 
+  // The port for metrics alone: no pages, no API.
+  void handle_metrics(std::shared_ptr<const http::Request> request,
+                      std::shared_ptr<http::Responder> responder) {
+    const bool is_known = !metrics_router.allowed_methods(request->path).empty();
+    auto observed = observe_responder(std::move(responder), http_metrics, context.clock(),
+                                      is_known ? request->path : "none", *request);
+    if (auto error = context.keys().check(*request)) return observed->send(error_response(*error));
+    metrics_router.handle(std::move(request), std::move(observed));
+  }
+
   ApiContext context;
   HttpMetrics http_metrics;
   http::Router router;
+  http::Router metrics_router;
+  Watchdog watchdog;  // the ticker's, or of tests
   std::mutex mutex;
   std::condition_variable stopping;
   bool stopped = false;  // guarded by mutex
@@ -97,6 +129,13 @@ http::Handler ApiServer::handler() {
   };
 }
 
+http::Handler ApiServer::metrics_handler() {
+  return [impl = impl_.get()](std::shared_ptr<const http::Request> request,
+                              std::shared_ptr<http::Responder> responder) {
+    impl->handle_metrics(std::move(request), std::move(responder));
+  };
+}
+
 http::Response ApiServer::protocol_error(int status, std::string_view message) {
   return error_response(http_error(status, std::string(message)));
 }
@@ -107,6 +146,6 @@ int ApiServer::num_active() const { return impl_->context.state().num_active; }
 
 void ApiServer::stop() { impl_->stop(); }
 
-void ApiServer::tick() { impl_->context.tick_all(); }
+void ApiServer::tick() { impl_->tick(); }
 
 }  // namespace sparrow::api

@@ -30,6 +30,8 @@ class ApiServer {
   void set_ready(ModelInfo model, Engine& engine);
   void set_ready(ModelInfo model, std::unique_ptr<EnginePort> engine);
   http::Handler handler();
+  // Health and /metrics alone, for a port of their own.
+  http::Handler metrics_handler();
   // The body for what the HTTP server refuses by itself.
   static http::Response protocol_error(int status, std::string_view message);
 
@@ -39,7 +41,7 @@ class ApiServer {
   int num_active() const;
   // Ends the threads of this object.
   void stop();
-  // For tests: a heartbeat round now.
+  // For tests: a round of heartbeats and of the watchdog now.
   void tick();
 
  private:

@@ -15,6 +15,8 @@ class EnginePort {
   virtual Status submit(Request request, EventSink* sink) = 0;
   virtual void cancel(uint64_t request_id) = 0;
   virtual EngineSnapshot snapshot() const = 0;
+  // Without any lock of the engine. An engine without a heartbeat is never stuck.
+  virtual Beat beat() const { return {}; }
 };
 
 // The real one. The engine outlives it.
@@ -26,6 +28,7 @@ class EngineAdapter final : public EnginePort {
   }
   void cancel(uint64_t request_id) override { engine_->cancel(request_id); }
   EngineSnapshot snapshot() const override { return engine_->snapshot(); }
+  Beat beat() const override { return engine_->beat(); }
 
  private:
   Engine* engine_;

@@ -170,6 +170,10 @@ MaybeError error_from_finish(FinishReason reason, int64_t retry_after_ms) {
           "prompt or a lower max_tokens.",
           retry_after_ms);
     case FinishReason::kNotFinite:
+      return server_error(500, "not_finite",
+                          "The model's numbers for this answer were not finite (NaN); other "
+                          "requests are not affected. Sending it again may help.",
+                          -1);
     case FinishReason::kError:
       return internal_failure();
   }

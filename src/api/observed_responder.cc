@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 
 namespace sparrow::api {
 namespace {
@@ -14,6 +15,8 @@ const std::vector<double> kArticleBounds = {.005, .01, .025, .05, .075, .1, .25,
 const std::vector<double> kHttpBounds = {.001, .005, .01, .025, .05, .1, .25, .5,  1,
                                          2.5,  5,    10,  20,   40,  80, 160, 320, 640};
 
+const std::vector<double> kSizeBounds = {100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8};
+
 bool is_scrape_or_health(const std::string& handler) {
   for (const char* path : {"/health", "/ping", "/livez", "/readyz", "/metrics"}) {
     if (handler == path) return true;
@@ -24,18 +27,20 @@ bool is_scrape_or_health(const std::string& handler) {
 class ObservedResponder final : public http::Responder {
  public:
   ObservedResponder(std::shared_ptr<http::Responder> responder, HttpMetrics& metrics,
-                    const Clock& clock, std::string handler, std::string method)
+                    const Clock& clock, std::string handler, const http::Request& request)
       : responder_(std::move(responder)),
         metrics_(metrics),
         clock_(clock),
         handler_(std::move(handler)),
-        method_(std::move(method)),
+        method_(request.method),
+        request_bytes_(request.body.size()),
         begin_(clock.now()) {}
 
   ~ObservedResponder() override { observe(kClientLeft); }
 
   void send(http::Response response) override {
     status_ = response.status;
+    response_bytes_ = response.body.size();
     response.headers.emplace_back("openai-processing-ms", elapsed_ms());
     responder_->send(std::move(response));
     observe(status_);
@@ -45,7 +50,10 @@ class ObservedResponder final : public http::Responder {
     headers.emplace_back("openai-processing-ms", elapsed_ms());
     responder_->start_stream(status, std::move(content_type), std::move(headers));
   }
-  bool write(std::string bytes) override { return responder_->write(std::move(bytes)); }
+  bool write(std::string bytes) override {
+    response_bytes_ += bytes.size();
+    return responder_->write(std::move(bytes));
+  }
   void finish() override {
     responder_->finish();
     observe(status_);
@@ -58,9 +66,14 @@ class ObservedResponder final : public http::Responder {
 
  private:
   std::string elapsed_ms() const { return fmt::format("{:.0f}", to_ms(clock_.now() - begin_)); }
-  void observe(int status) {
+  // Also from the destructor: where memory runs out, a number is less bad than an exception.
+  void observe(int status) noexcept {
     if (std::exchange(observed_, true)) return;
-    metrics_.observe(handler_, method_, status, to_seconds(clock_.now() - begin_));
+    try {
+      metrics_.observe(handler_, method_, status, to_seconds(clock_.now() - begin_));
+      metrics_.observe_sizes(handler_, request_bytes_, response_bytes_);
+    } catch (const std::bad_alloc&) {  // not counted
+    }
   }
 
   const std::shared_ptr<http::Responder> responder_;
@@ -68,6 +81,8 @@ class ObservedResponder final : public http::Responder {
   const Clock& clock_;
   const std::string handler_;
   const std::string method_;
+  const size_t request_bytes_;
+  size_t response_bytes_ = 0;
   const TimePoint begin_;
   int status_ = 200;
   bool observed_ = false;
@@ -108,11 +123,24 @@ void HttpMetrics::observe(const std::string& handler, const std::string& method,
   article_latency_.observe(seconds);
 }
 
+void HttpMetrics::observe_sizes(const std::string& handler, size_t request_bytes,
+                                size_t response_bytes) {
+  registry_
+      .histogram("http_request_size_bytes", "Bytes of request bodies", kSizeBounds,
+                 {{"handler", handler}})
+      .observe(static_cast<double>(request_bytes));
+  registry_
+      .histogram("http_response_size_bytes", "Bytes of response bodies", kSizeBounds,
+                 {{"handler", handler}})
+      .observe(static_cast<double>(response_bytes));
+}
+
 std::shared_ptr<http::Responder> observe_responder(std::shared_ptr<http::Responder> responder,
                                                    HttpMetrics& metrics, const Clock& clock,
-                                                   std::string handler, std::string method) {
+                                                   std::string handler,
+                                                   const http::Request& request) {
   return std::make_shared<ObservedResponder>(std::move(responder), metrics, clock,
-                                             std::move(handler), std::move(method));
+                                             std::move(handler), request);
 }
 
 }  // namespace sparrow::api

@@ -19,6 +19,7 @@ class HttpMetrics {
   explicit HttpMetrics(MetricsRegistry& registry);
   // `handler` is a route or "none", never a client's text: labels are bounded.
   void observe(const std::string& handler, const std::string& method, int status, double seconds);
+  void observe_sizes(const std::string& handler, size_t request_bytes, size_t response_bytes);
 
  private:
   MetricsRegistry& registry_;
@@ -28,6 +29,7 @@ class HttpMetrics {
 
 std::shared_ptr<http::Responder> observe_responder(std::shared_ptr<http::Responder> responder,
                                                    HttpMetrics& metrics, const Clock& clock,
-                                                   std::string handler, std::string method);
+                                                   std::string handler,
+                                                   const http::Request& request);
 
 }  // namespace sparrow::api

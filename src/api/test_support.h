@@ -200,12 +200,18 @@ class ScriptedEngine final : public EnginePort {
   }
   void cancel(uint64_t request_id) override { cancelled.push_back(request_id); }
   EngineSnapshot snapshot() const override { return state; }
+  Beat beat() const override {
+    Beat beat = now;
+    beat.failed = state.failed;
+    return beat;
+  }
 
   std::vector<Request> requests;
   std::vector<uint64_t> cancelled;
   EventSink* sink = nullptr;
   Status refusal;
   EngineSnapshot state;
+  Beat now;
 };
 
 inline StreamEvent text_event(uint64_t request_id, TextChannel channel, std::string text,

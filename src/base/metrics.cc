@@ -1,6 +1,7 @@
 #include "base/metrics.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "base/json.h"
@@ -35,9 +36,24 @@ std::string bucket_labels(MetricLabels labels, const std::string& bound) {
 }
 
 std::string number(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
   std::string text;
   append_json_number(text, value);
-  return text == "null" ? "NaN" : text;
+  return text;
+}
+
+std::string escaped_help(const std::string& help) {
+  std::string out;
+  for (const char c : help) {
+    if (c == '\n') {
+      out += "\\n";
+      continue;
+    }
+    if (c == '\\') out += c;
+    out += c;
+  }
+  return out;
 }
 
 }  // namespace
@@ -78,7 +94,7 @@ struct MetricsRegistry::Family {
   }
 
   void render(std::string& out) const {
-    out += "# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n";
+    out += "# HELP " + name + " " + escaped_help(help) + "\n# TYPE " + name + " " + kind + "\n";
     for (const Series& one : series) {
       if (one.counter) {
         out += name + render_labels(one.labels) + " " + std::to_string(one.counter->value()) + "\n";
@@ -132,6 +148,15 @@ Gauge& MetricsRegistry::gauge(const std::string& name, const std::string& help,
                               MetricLabels labels) {
   std::lock_guard lock(mutex_);
   auto& series = family(name, help, "gauge").find_or_add(std::move(labels));
+  if (!series.gauge) series.gauge = std::make_unique<Gauge>();
+  return *series.gauge;
+}
+
+Gauge& MetricsRegistry::settable_counter(const std::string& name, const std::string& help,
+                                         MetricLabels labels) {
+  std::lock_guard lock(mutex_);
+  auto& series = family(name, help, "counter").find_or_add(std::move(labels));
+  CHECK(!series.counter);
   if (!series.gauge) series.gauge = std::make_unique<Gauge>();
   return *series.gauge;
 }

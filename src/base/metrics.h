@@ -61,6 +61,9 @@ class MetricsRegistry {
   // The same name and labels give the same object; a name has one kind and one help text.
   Counter& counter(const std::string& name, const std::string& help, MetricLabels labels = {});
   Gauge& gauge(const std::string& name, const std::string& help, MetricLabels labels = {});
+  // A counter of fractions whose sum somebody else keeps: set() never goes down.
+  Gauge& settable_counter(const std::string& name, const std::string& help,
+                          MetricLabels labels = {});
   Histogram& histogram(const std::string& name, const std::string& help,
                        std::vector<double> upper_bounds, MetricLabels labels = {});
 

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <optional>
 
 #include "api/api_server.h"
 #include "base/log.h"
@@ -31,6 +32,7 @@ sigset_t block_signals() {
   sigaddset(&set, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a log file at its size limit is an error of that write, no more
   return set;
 }
 
@@ -88,6 +90,8 @@ api::ApiOptions api_options(const OptionValues& values) {
   options.reasoning_field = reasoning_field(values.text("reasoning-field"));
   options.reject_unknown_fields = values.text("unknown-fields") == "reject";
   options.default_max_tokens = static_cast<int>(values.integer("default-max-tokens"));
+  options.metrics_apart = values.given("metrics-port");
+  options.watchdog_timeout = from_ms(values.number("watchdog-timeout-s") * 1000);
   options.max_concurrent_requests = static_cast<int>(values.integer("limit-concurrency"));
   options.limits.max_n = static_cast<int>(values.integer("max-n"));
   return options;
@@ -109,6 +113,19 @@ http::ServerOptions server_options(const OptionValues& values) {
   return options;
 }
 
+// --metrics-port: few clients, one thread, so that a scrape is answered whatever the main port
+// does.
+http::ServerOptions metrics_server_options(const OptionValues& values) {
+  constexpr size_t kMaxScrapers = 64;
+  http::ServerOptions options = server_options(values);
+  options.port = static_cast<uint16_t>(values.integer("metrics-port"));
+  options.port_flag = "--metrics-port";
+  options.extra_ports.clear();
+  options.num_io_threads = 1;
+  options.max_connections = kMaxScrapers;
+  return options;
+}
+
 EngineOptions engine_options(const OptionValues& values, const std::string& model_name,
                              const SpeculationOptions& speculation) {
   EngineOptions options;
@@ -118,6 +135,7 @@ EngineOptions engine_options(const OptionValues& values, const std::string& mode
   options.max_step_ms = values.number("max-step-ms");
   options.max_num_queued_reqs = static_cast<int>(values.integer("max-num-queued-reqs"));
   options.model_name = model_name;
+  options.legacy_metric_names = values.flag("metrics-legacy-names");
   options.prefix.enabled = values.flag("enable-prefix-caching");
   options.prefix.key = {entropy64(), entropy64()};
   return options;
@@ -148,6 +166,7 @@ api::ModelInfo model_info(const OptionValues& values, const ModelSession& sessio
   }
   info.max_model_len = session.executor->limits().max_context_tokens;
   info.created = unix_seconds();
+  info.memory_budget_bytes = session.executor->memory_plan().available_bytes;
   return info;
 }
 
@@ -178,7 +197,10 @@ void log_ready(const OptionValues& values, const api::ModelInfo& info, uint16_t 
   const std::string local = any_host ? shown_address("127.0.0.1", port) : address;
   log_info("Serving model '{}', at most {} tokens per request", info.served_names.front(),
            info.max_model_len);
-  log_info("Page: {}/   API: {}/v1   metrics: {}/metrics", local, local, local);
+  const uint16_t metrics_port =
+      values.given("metrics-port") ? static_cast<uint16_t>(values.integer("metrics-port")) : port;
+  log_info("Page: {}/   API: {}/v1   metrics: {}/metrics", local, local,
+           shown_address(any_host ? "127.0.0.1" : values.text("host"), metrics_port));
   log_info("Application startup complete.");
   log_info("Sparrow running on {} (Press CTRL+C to quit)", address);
 }
@@ -191,6 +213,17 @@ Status serve(const OptionValues& values) {
   api::ApiServer api(api_options(values), metrics);
   http::HttpServer server(server_options(values), api.handler(), api::ApiServer::protocol_error);
   RETURN_IF_ERROR(server.start());  // a taken port is told before minutes of loading
+  std::optional<http::HttpServer> metrics_server;
+  if (values.given("metrics-port")) {
+    metrics_server.emplace(metrics_server_options(values), api.metrics_handler(),
+                           api::ApiServer::protocol_error);
+    const Status started = metrics_server->start();
+    if (!started.ok()) {
+      server.stop();
+      api.stop();
+      return started;
+    }
+  }
   log_flags_without_effect(values);
   warn_about_open_bind(values);
 
@@ -200,6 +233,7 @@ Status serve(const OptionValues& values) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   if (!session.ok()) {
     server.stop();
+    if (metrics_server) metrics_server->stop();
     api.stop();
     return session.status();
   }
@@ -214,6 +248,7 @@ Status serve(const OptionValues& values) {
   wait_for_shutdown(signals, api, values.number("shutdown-timeout"));
   thread.stop();
   server.stop();
+  if (metrics_server) metrics_server->stop();
   api.stop();
   log_info("Stopped.");
   return ok_status();

@@ -74,6 +74,8 @@ bool ChoiceStream::switch_channel(TokenId id, std::vector<StreamEvent>& events) 
   flush_text();
   emit(events);
   if (stopped_) return true;  // a stop string ended with the text that was held back
+  if (closes && !has_thought_) has_empty_thinking_ = true;
+  has_thought_ = false;
   channel_ = opens ? TextChannel::kReasoning : TextChannel::kAnswer;
   return true;
 }
@@ -90,8 +92,10 @@ FinishReason ChoiceStream::push(const SampledToken& token, std::span<const Token
     piece_.clear();
     decoder_.push(token.id, piece_);
     if (channel_ == TextChannel::kAnswer) {
+      has_answer_ = true;
       stopped_ = stops_.push(piece_, event.text);
     } else {
+      has_thought_ = has_thought_ || piece_.find_first_not_of(" \t\r\n") != std::string::npos;
       event.text += piece_;
     }
   }

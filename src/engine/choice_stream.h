@@ -32,6 +32,11 @@ class ChoiceStream {
 
   EventSink* sink() const { return sink_; }
   const Request& request() const { return *request_; }
+  int num_reasoning_tokens() const { return num_reasoning_tokens_; }
+  // A token behind the thinking has come.
+  bool has_answer() const { return has_answer_; }
+  // A thinking ended that said nothing: white space at most.
+  bool has_empty_thinking() const { return has_empty_thinking_; }
 
  private:
   bool is_stop_token(TokenId id) const;
@@ -49,6 +54,9 @@ class ChoiceStream {
   TextChannel channel_;
   bool stopped_ = false;  // a stop string matched: no more text
   int num_reasoning_tokens_ = 0;
+  bool has_answer_ = false;
+  bool has_thought_ = false;  // the thinking that runs has a word in it
+  bool has_empty_thinking_ = false;
   std::string piece_;
   std::optional<StreamEvent> pending_;  // of channel_, until it has text
 };

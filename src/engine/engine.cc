@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <new>
 
 #include "base/check.h"
 #include "engine/choice_stream.h"
 #include "engine/engine_metrics.h"
+#include "engine/failure.h"
 #include "engine/inbox.h"
 #include "engine/request_checks.h"
+#include "engine/step_checks.h"
+#include "engine/step_masks.h"
 #include "scheduler/scheduler.h"
 
 namespace sparrow {
@@ -54,11 +58,19 @@ struct Engine::Impl final : public TokenConsumer {
         limits(executor.limits()),
         max_context(longest_sequence(limits)),
         inbox(options.inbox_capacity),
-        scheduler(scheduler_options(limits, options)) {
+        scheduler(scheduler_options(limits, options)),
+        masks(limits.vocab_size) {
     if (metrics_in != nullptr) {
-      metrics.emplace(*metrics_in, options.model_name, options.speculation.max_tokens);
+      metrics.emplace(*metrics_in,
+                      EngineMetricsOptions{.model_name = options.model_name,
+                                           .max_draft_tokens = options.speculation.max_tokens,
+                                           .block_tokens = limits.block_tokens,
+                                           .num_blocks = limits.num_blocks,
+                                           .max_context_tokens = max_context,
+                                           .legacy_names = options.legacy_metric_names});
     }
-    mask_words_per_row = (limits.vocab_size + 31) / 32;
+    slot_is_begun.resize(static_cast<size_t>(limits.num_slots), false);
+    failed_result.failed = true;
     load.num_blocks_total = limits.num_blocks;
     load.max_num_running = scheduler.max_running();
     published = load;
@@ -68,34 +80,44 @@ struct Engine::Impl final : public TokenConsumer {
   struct Stream {
     std::unique_ptr<ChoiceStream> text;
     TimePoint last_token = kNever;
+    bool was_planned = false;
+    bool has_answered = false;  // a token behind the thinking came
+    int num_cached = 0;         // prompt tokens found in the prefix cache at the first step
   };
 
+  // What one sequence's text throws (tokenizer, masker, memory) ends that sequence alone.
   FinishReason on_token(Sequence& sequence, const SampledToken& token,
                         std::span<const TokenLogprob> top) override {
-    Stream& stream = streams[static_cast<size_t>(sequence.stream_index)];
-    if (metrics) metrics->on_token(sequence, stream.last_token);
-    stream.last_token = sequence.last_token;
-    ++report.num_tokens_out;
-    TokenMasker* masker = sequence.request->masker.get();
-    if (masker != nullptr && !masker->accept(token.id)) return FinishReason::kError;
-    return stream.text->push(token, top, sequence.num_output_tokens(), sequence.max_tokens,
-                             events_of(*stream.text));
+    try {
+      return take_token(sequence, token, top);
+    } catch (...) {
+      return reason_of_exception("the text of a token");
+    }
   }
 
+  FinishReason take_token(const Sequence& sequence, const SampledToken& token,
+                          std::span<const TokenLogprob> top);
+  void step(TimePoint now);
   void drain();
   void release_slots();
-  void start_request(Submission submission);
+  void start_request(Submission& submission);
+  void refuse_choice(const Submission& submission, uint64_t request_id, int choice,
+                     FinishReason reason);
   void add_choice(const std::shared_ptr<const Request>& request, int choice, EventSink* sink);
-  void assign_mask_rows(const BatchPlan& plan);
-  void fill_masks(const BatchPlan& plan);
-  void fill_mask_rows(const BatchPlan& plan, const Span& span, TokenMasker& masker);
   void note_step(const BatchPlan& plan, bool step_failed, Duration elapsed);
+  void note_planned(const Sequence& sequence);
+  void note_failed_step();
   void run_step(const BatchPlan& plan, TimePoint now);
+  const StepResult& compute(const BatchPlan& plan);
+  void on_broken_step();
   void collect_finished(TimePoint now);
+  void tell_end(const Sequence& sequence, TimePoint now);
+  void observe_end(const Sequence& sequence, const Stream& stream, TimePoint now) noexcept;
   void note_finish(const Sequence& sequence);
   void publish();
   void publish_snapshot(TimePoint now);
-  std::vector<StreamEvent>& events_of(const ChoiceStream& text);
+  std::vector<StreamEvent>& events_of(EventSink* wanted);
+  std::vector<StreamEvent>& events_of(const ChoiceStream& text) { return events_of(text.sink()); }
 
   // Constant after construction.
   Executor& executor;
@@ -104,12 +126,12 @@ struct Engine::Impl final : public TokenConsumer {
   const ExecutorLimits limits;
   const int max_context;
   std::optional<EngineMetrics> metrics;
-  int mask_words_per_row = 0;
 
   // Shared with other threads; each provides its own synchronization.
   Inbox inbox;
   std::atomic<int> num_not_started{0};  // sequences submitted and not yet in a step
   std::atomic<bool> failed{false};
+  Heartbeat heartbeat;
   mutable std::mutex snapshot_mutex;  // held for a copy of a few words, once a step
   LoadSnapshot published;             // guarded by snapshot_mutex
 
@@ -120,8 +142,15 @@ struct Engine::Impl final : public TokenConsumer {
   std::vector<std::pair<EventSink*, std::vector<StreamEvent>>> outbox;
   std::vector<Submission> submissions;
   std::vector<uint64_t> cancels;
-  std::vector<uint64_t> retired;  // request ids of ended choices
-  std::vector<uint32_t> mask_words;
+  // Ended sequences; the first num_told have said so to their sinks. More than one step holds them
+  // only when memory runs out in between.
+  std::vector<std::unique_ptr<Sequence>> finished;
+  size_t num_told = 0;
+  std::vector<uint64_t> retired;    // request ids of finished, told ones
+  std::vector<bool> slot_is_begun;  // the executor knows the slot's sequence
+  StepResult failed_result;         // stands for a step that threw or contradicts its plan
+  bool must_abort = false;          // planning threw: what runs cannot go on
+  StepMasks masks;
   StepReport report;
   LoadSnapshot load;  // as of the last step
   int num_failed_steps = 0;
@@ -151,9 +180,14 @@ Status Engine::submit(Request request, EventSink* sink) {
     return resource_exhausted(fmt::format("{} requests are waiting already (--max-num-queued-reqs)",
                                           impl.options.max_num_queued_reqs));
   }
-  const Status accepted = impl.inbox.try_submit({std::move(request), sink});
-  if (!accepted.ok()) impl.num_not_started.fetch_sub(count);
-  return accepted;
+  try {
+    Status accepted = impl.inbox.try_submit({std::move(request), sink});
+    if (!accepted.ok()) impl.num_not_started.fetch_sub(count);
+    return accepted;
+  } catch (const std::bad_alloc&) {
+    impl.num_not_started.fetch_sub(count);
+    return resource_exhausted("the server has no memory left for another request");
+  }
 }
 
 void Engine::cancel(uint64_t request_id) { impl_->inbox.cancel(request_id); }
@@ -161,7 +195,11 @@ void Engine::stop_accepting() { impl_->inbox.close(); }
 void Engine::abort_all(FinishReason reason) { impl_->inbox.abort_all(reason); }
 void Engine::wait_for_work(TimePoint until) { impl_->inbox.wait_until(until); }
 void Engine::wake() { impl_->inbox.wake(); }
-bool Engine::idle() const { return impl_->scheduler.idle() && impl_->inbox.empty(); }
+bool Engine::idle() const {
+  const Impl& impl = *impl_;
+  const bool all_told = impl.finished.empty() && impl.outbox.empty() && !impl.must_abort;
+  return all_told && impl.scheduler.idle() && impl.inbox.empty();
+}
 void Engine::check_integrity() const { impl_->scheduler.check_integrity(); }
 
 EngineSnapshot Engine::snapshot() const {
@@ -169,38 +207,113 @@ EngineSnapshot Engine::snapshot() const {
   return impl_->published;
 }
 
+Beat Engine::beat() const {
+  Beat beat = impl_->heartbeat.read();
+  beat.failed = impl_->failed.load();
+  return beat;
+}
+
 StepReport Engine::step(TimePoint now) {
   Impl& impl = *impl_;
   impl.report = {};
-  impl.drain();
-  impl.scheduler.expire(now);
-  if (impl.failed.load()) impl.scheduler.finish_all(FinishReason::kError);
-  const BatchPlan& plan = impl.scheduler.plan(now);
-  impl.release_slots();
-  if (!plan.empty()) impl.run_step(plan, now);
-  impl.collect_finished(now);
-  impl.publish();
-  impl.publish_snapshot(now);
+  impl.heartbeat.begin_step(now);
+  try {
+    impl.step(now);
+  } catch (...) {
+    impl.on_broken_step();
+  }
   impl.report.next_wakeup = impl.scheduler.earliest_deadline();
   return impl.report;
 }
 
+void Engine::Impl::step(TimePoint now) {
+  if (must_abort) scheduler.finish_all(FinishReason::kError);
+  must_abort = false;
+  drain();
+  scheduler.expire(now);
+  if (failed.load()) scheduler.finish_all(FinishReason::kError);
+  const BatchPlan& plan = scheduler.plan(now);
+  release_slots();
+  if (!plan.empty()) run_step(plan, now);
+  collect_finished(now);
+  publish();
+  publish_snapshot(now);
+}
+
+// Out of memory while planning: lists may be half written, so everything running ends, at the next
+// step (this one may fail again), and the server goes on.
+void Engine::Impl::on_broken_step() {
+  reason_of_exception("a step outside the executor");
+  note_failed_step();
+  must_abort = true;
+  report.worked = true;
+}
+
+void Engine::Impl::note_failed_step() {
+  if (++num_failed_steps >= kMaxFailedSteps) failed.store(true);
+}
+
+// A slot of a plan that never reached the executor is not its business.
 void Engine::Impl::release_slots() {
-  for (const SlotId slot : scheduler.released_slots()) executor.release(slot);
+  for (const SlotId slot : scheduler.released_slots()) {
+    const auto index = static_cast<size_t>(slot);
+    if (slot_is_begun[index]) executor.release(slot);
+    slot_is_begun[index] = false;
+  }
   scheduler.clear_released_slots();
+}
+
+FinishReason Engine::Impl::take_token(const Sequence& sequence, const SampledToken& token,
+                                      std::span<const TokenLogprob> top) {
+  Stream& stream = streams[static_cast<size_t>(sequence.stream_index)];
+  if (metrics) metrics->on_token(sequence, stream.last_token, stream.num_cached);
+  stream.last_token = sequence.last_token;
+  ++report.num_tokens_out;
+  TokenMasker* masker = sequence.request->masker.get();
+  if (masker != nullptr && !masker->accept(token.id)) return FinishReason::kError;
+  const FinishReason reason = stream.text->push(token, top, sequence.num_output_tokens(),
+                                                sequence.max_tokens, events_of(*stream.text));
+  if (!stream.has_answered && stream.text->has_answer()) {
+    stream.has_answered = true;
+    if (metrics) metrics->on_first_answer_token(sequence);
+  }
+  return reason;
 }
 
 void Engine::Impl::drain() {
   const std::optional<FinishReason> abort = inbox.drain(submissions, cancels);
-  for (Submission& submission : submissions) start_request(std::move(submission));
+  for (Submission& submission : submissions) start_request(submission);
   for (const uint64_t id : cancels) scheduler.finish_request(id, FinishReason::kCancelled);
   if (abort) scheduler.finish_all(*abort);
 }
 
-void Engine::Impl::start_request(Submission submission) {
-  EventSink* sink = submission.sink;
-  const auto request = std::make_shared<const Request>(std::move(submission.request));
-  for (int choice = 0; choice < request->num_choices; ++choice) add_choice(request, choice, sink);
+// A request that there is no memory for is told so; the others go on.
+void Engine::Impl::start_request(Submission& submission) {
+  const uint64_t id = submission.request.id;
+  const int num_choices = submission.request.num_choices;
+  int num_added = 0;
+  try {
+    const auto request = std::make_shared<const Request>(std::move(submission.request));
+    for (; num_added < num_choices; ++num_added) add_choice(request, num_added, submission.sink);
+  } catch (...) {
+    const FinishReason reason = reason_of_exception("the start of a request");
+    scheduler.finish_request(id, reason);
+    for (; num_added < num_choices; ++num_added) {
+      refuse_choice(submission, id, num_added, reason);
+    }
+  }
+}
+
+void Engine::Impl::refuse_choice(const Submission& submission, uint64_t request_id, int choice,
+                                 FinishReason reason) {
+  StreamEvent event;
+  event.request_id = request_id;
+  event.choice = choice;
+  event.finish = reason;
+  events_of(submission.sink).push_back(std::move(event));
+  num_not_started.fetch_sub(1);
+  inbox.retire({&request_id, 1});
+  report.worked = true;
 }
 
 void Engine::Impl::add_choice(const std::shared_ptr<const Request>& request, int choice,
@@ -213,75 +326,62 @@ void Engine::Impl::add_choice(const std::shared_ptr<const Request>& request, int
   sequence->num_prompt_tokens = static_cast<int>(request->prompt.size());
   sequence->max_tokens =
       std::min(request->stop.max_tokens, max_context - sequence->num_prompt_tokens);
+  auto text = std::make_unique<ChoiceStream>(tokenizer, request, choice, sink);
   if (free_streams.empty()) {
-    free_streams.push_back(static_cast<int32_t>(streams.size()));
     streams.emplace_back();
+    free_streams.reserve(streams.capacity());  // so that giving one back cannot fail
+    free_streams.push_back(static_cast<int32_t>(streams.size() - 1));
   }
-  sequence->stream_index = free_streams.back();
-  free_streams.pop_back();
-  streams[static_cast<size_t>(sequence->stream_index)] = {
-      std::make_unique<ChoiceStream>(tokenizer, request, choice, sink), kNever};
+  const int32_t index = sequence->stream_index = free_streams.back();
   scheduler.add(std::move(sequence));
+  free_streams.pop_back();
+  streams[static_cast<size_t>(index)] = {.text = std::move(text)};
 }
 
-// Which spans are constrained is known when the step begins, their masks only later: with an
-// overlapped order the masks of this step need the tokens of the one before.
-void Engine::Impl::assign_mask_rows(const BatchPlan& plan) {
-  int32_t num_rows = 0;
-  for (size_t i = 0; i < plan.spans.size(); ++i) {
-    const bool is_constrained = scheduler.planned(i).request->masker != nullptr;
-    if (!is_constrained || plan.spans[i].num_logit_rows == 0) continue;
-    scheduler.set_mask_row(i, num_rows);
-    num_rows += 1 + plan.spans[i].num_drafts;
+// The sequence's first step: it leaves the queue, and what the prefix cache gave it is known.
+void Engine::Impl::note_planned(const Sequence& sequence) {
+  Stream& stream = streams[static_cast<size_t>(sequence.stream_index)];
+  if (std::exchange(stream.was_planned, true)) return;
+  num_not_started.fetch_sub(1);
+  stream.num_cached = std::min(sequence.num_cached, sequence.num_prompt_tokens);
+  if (metrics && options.prefix.enabled) {
+    metrics->on_prefix_cache(sequence.num_prompt_tokens, stream.num_cached);
   }
 }
 
-void Engine::Impl::fill_masks(const BatchPlan& plan) {
-  mask_words.clear();
-  for (size_t i = 0; i < plan.spans.size(); ++i) {
-    if (plan.spans[i].mask_row < 0) continue;
-    fill_mask_rows(plan, plan.spans[i], *scheduler.planned(i).request->masker);
-  }
-}
-
-// A draft has the mask that follows the drafts before it. The masker walks over them and back
-// again; behind a draft that may not come no row is ever sampled, so those masks stay empty.
-void Engine::Impl::fill_mask_rows(const BatchPlan& plan, const Span& span, TokenMasker& masker) {
-  const auto words = static_cast<size_t>(mask_words_per_row);
-  const size_t begin = mask_words.size();
-  mask_words.resize(begin + words * static_cast<size_t>(1 + span.num_drafts), 0);
-  const int32_t first_draft = span.token_begin + span.num_tokens - span.num_drafts;
-  int num_accepted = 0;
-  while (true) {
-    const std::span<uint32_t> row =
-        std::span(mask_words).subspan(begin + words * static_cast<size_t>(num_accepted), words);
-    // Unconstrained at this point: every token may come.
-    if (!masker.fill(row)) std::fill(row.begin(), row.end(), ~0u);
-    if (num_accepted == span.num_drafts) break;
-    const auto draft =
-        static_cast<size_t>(plan.token_ids[static_cast<size_t>(first_draft + num_accepted)]);
-    const bool may_come = (row[draft / 32] >> (draft % 32) & 1u) != 0;
-    if (!may_come || !masker.accept(static_cast<TokenId>(draft))) break;
-    ++num_accepted;
-  }
-  if (num_accepted > 0) masker.roll_back(num_accepted);
-}
-
-// Synchronous order; begin, masks and wait stand where the overlapped order (begin(t + 1), wait(t),
-// commit(t), masks(t + 1), sample(t + 1)) will put them.
 void Engine::Impl::run_step(const BatchPlan& plan, TimePoint now) {
-  assign_mask_rows(plan);
-  num_not_started.fetch_sub(scheduler.num_first_planned());
-
-  const Ticket ticket = executor.begin(plan);
-  fill_masks(plan);
-  executor.sample(ticket, {mask_words, mask_words_per_row});
-  const StepResult& result = executor.wait(ticket);
-
+  for (size_t i = 0; i < plan.spans.size(); ++i) note_planned(scheduler.planned(i));
+  const StepCost& cost = scheduler.step_cost();
+  heartbeat.begin_compute(plan.step, static_cast<int>(plan.spans.size()), plan.num_tokens(),
+                          cost.known() ? cost.predict_ms(plan.num_tokens()) : 0);
+  const StepResult& result = compute(plan);
+  heartbeat.end_compute();
   const Duration elapsed{std::max<int64_t>(result.elapsed_ns, 0)};
   note_step(plan, result.failed, elapsed);
   scheduler.commit(result, now + elapsed, *this);
   if (metrics) metrics->on_speculation(scheduler.speculation());
+}
+
+// Synchronous order; begin, masks and wait stand where the overlapped order (begin(t + 1), wait(t),
+// commit(t), masks(t + 1), sample(t + 1)) will put them. Whatever the executor throws or says, the
+// result fits the plan or is a failed one.
+const StepResult& Engine::Impl::compute(const BatchPlan& plan) {
+  try {
+    masks.assign(scheduler, plan);
+    const Ticket ticket = executor.begin(plan);
+    for (const SlotStart& start : plan.slot_starts) {
+      slot_is_begun[static_cast<size_t>(start.slot)] = true;
+    }
+    masks.fill(scheduler, plan);
+    executor.sample(ticket, masks.view());
+    const StepResult& result = executor.wait(ticket);
+    const char* contradiction = contradiction_in(plan, result, limits.vocab_size);
+    if (contradiction == nullptr) return result;
+    log_failure("a step", contradiction);
+  } catch (...) {
+    reason_of_exception("a step");
+  }
+  return failed_result;
 }
 
 void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration elapsed) {
@@ -293,9 +393,15 @@ void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration e
     report.context_tokens += span.first_position + span.num_tokens;
     report.num_tokens_drafted += span.num_drafts;
   }
-  num_failed_steps = step_failed ? num_failed_steps + 1 : 0;
-  if (num_failed_steps >= kMaxFailedSteps) failed.store(true);
-  if (metrics) metrics->on_step(plan.num_tokens(), scheduler.num_preemptions());
+  if (step_failed) {
+    note_failed_step();
+  } else {
+    num_failed_steps = 0;
+  }
+  if (metrics) {
+    metrics->on_step(plan.num_tokens(), to_seconds(elapsed), step_failed,
+                     scheduler.num_preemptions());
+  }
   if (step_failed || elapsed.count() <= 0) return;
   load.last_step_ms = to_ms(elapsed);
   average(load.step_ms_mean, to_ms(elapsed));
@@ -304,23 +410,52 @@ void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration e
   if (is_prefill) average(load.prefill_tokens_per_second, plan.num_tokens() / to_seconds(elapsed));
 }
 
+// Every ended sequence says so exactly once, even if memory runs out in between: then the rest of
+// them waits for the next step.
 void Engine::Impl::collect_finished(TimePoint now) {
-  retired.clear();
-  const auto finished = scheduler.take_finished();
-  for (const std::unique_ptr<Sequence>& sequence : finished) {
-    Stream& stream = streams[static_cast<size_t>(sequence->stream_index)];
-    stream.text->finish(*sequence, events_of(*stream.text));
-    if (sequence->first_planned == kNever) num_not_started.fetch_sub(1);
-    if (metrics) metrics->on_finish(*sequence, std::max(now, sequence->last_token));
-    note_finish(*sequence);
-    stream = {};
-    free_streams.push_back(sequence->stream_index);
-    retired.push_back(sequence->request->id);
+  try {
+    if (finished.empty()) finished = scheduler.take_finished();
+    retired.reserve(finished.size());
+    while (num_told < finished.size()) tell_end(*finished[num_told], now);
+  } catch (...) {
+    reason_of_exception("the end of a request");
     report.worked = true;
+    return;
   }
   // Before their sequences die: the slots' sampler states point into them.
   release_slots();
   inbox.retire(retired);
+  retired.clear();
+  finished.clear();
+  num_told = 0;
+}
+
+void Engine::Impl::tell_end(const Sequence& sequence, TimePoint now) {
+  Stream& stream = streams[static_cast<size_t>(sequence.stream_index)];
+  stream.text->finish(sequence, events_of(*stream.text));
+  // Nothing below fails: the choice is told of once.
+  ++num_told;
+  retired.push_back(sequence.request->id);
+  if (!stream.was_planned) num_not_started.fetch_sub(1);
+  observe_end(sequence, stream, now);
+  note_finish(sequence);
+  free_streams.push_back(sequence.stream_index);
+  stream = {};
+  report.worked = true;
+}
+
+void Engine::Impl::observe_end(const Sequence& sequence, const Stream& stream,
+                               TimePoint now) noexcept {
+  if (!metrics) return;
+  try {
+    metrics->on_finish({.sequence = sequence,
+                        .now = std::max(now, sequence.last_token),
+                        .num_cached = stream.num_cached,
+                        .num_reasoning_tokens = stream.text->num_reasoning_tokens(),
+                        .has_empty_thinking = stream.text->has_empty_thinking()});
+  } catch (...) {  // a number less is not worth a request
+    reason_of_exception("the metrics of a request");
+  }
 }
 
 void Engine::Impl::note_finish(const Sequence& sequence) {
@@ -334,19 +469,28 @@ void Engine::Impl::note_finish(const Sequence& sequence) {
   average(load.mean_output_tokens, sequence.num_output_tokens());
 }
 
-std::vector<StreamEvent>& Engine::Impl::events_of(const ChoiceStream& text) {
+std::vector<StreamEvent>& Engine::Impl::events_of(EventSink* wanted) {
   for (auto& [sink, events] : outbox) {
-    if (sink == text.sink()) return events;
+    if (sink == wanted) return events;
   }
-  outbox.emplace_back(text.sink(), std::vector<StreamEvent>{});
+  outbox.emplace_back(wanted, std::vector<StreamEvent>{});
   return outbox.back().second;
 }
 
 void Engine::Impl::publish() {
+  bool all_sent = true;
   for (auto& [sink, events] : outbox) {
-    if (!events.empty()) sink->publish(std::move(events));
+    if (events.empty()) continue;
+    try {
+      sink->publish(std::move(events));
+      events.clear();
+    } catch (...) {  // the events are untouched and go with those of the next step
+      reason_of_exception("the delivery of events");
+      all_sent = false;
+      report.worked = true;
+    }
   }
-  outbox.clear();  // a sink may die once its requests have ended
+  if (all_sent) outbox.clear();  // a sink may die once its requests have ended
 }
 
 void Engine::Impl::publish_snapshot(TimePoint now) {
@@ -366,9 +510,7 @@ void Engine::Impl::publish_snapshot(TimePoint now) {
     std::lock_guard lock(snapshot_mutex);
     published = load;
   }
-  if (!metrics) return;
-  const double usage = static_cast<double>(load.num_blocks_live) / std::max(1, limits.num_blocks);
-  metrics->set_load(load.num_running, load.num_waiting, usage);
+  if (metrics) metrics->set_load(load, scheduler.blocks().num_evictions());
 }
 
 }  // namespace sparrow

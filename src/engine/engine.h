@@ -2,9 +2,10 @@
 // Engine: the loop's body. Drains commands, lets the scheduler plan, drives the executor, turns
 // tokens into text, applies stop rules, publishes events. It knows tokens and bytes, not HTTP.
 //
-// submit(), cancel() and snapshot() are thread-safe; everything else belongs to the engine thread.
-// step(now) never sleeps and never reads a clock: the server's thread (EngineThread), the tests and
-// the simulation call the same function.
+// submit(), cancel(), snapshot() and beat() are thread-safe; everything else belongs to the engine
+// thread. step(now) never sleeps, never reads a clock and never throws: the server's thread
+// (EngineThread), the tests and the simulation call the same function. What an executor, tokenizer
+// or masker throws ends the sequences it was for, with kNoMemory for bad_alloc, else kError.
 
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "base/metrics.h"
 #include "base/status.h"
 #include "core/request.h"
+#include "engine/heartbeat.h"
 #include "engine/stream_event.h"
 #include "model/executor.h"
 #include "scheduler/prefix_sharing.h"
@@ -31,6 +33,7 @@ struct EngineOptions {
   int max_num_queued_reqs = 1024;      // waiting requests; beyond it submit() refuses
   size_t inbox_capacity = 4096;        // commands not yet drained
   std::string model_name = "sparrow";  // label of the metrics
+  bool legacy_metric_names = true;     // vLLM's old ones beside the new
   SpeculationOptions speculation;      // guesses that shorten repeating text; off by default
   PrefixOptions prefix;                // KV blocks shared by sequences with the same beginning
 };
@@ -64,6 +67,8 @@ class Engine {
   // The choices end with kCancelled at the start of the next step. Unknown ids are ignored.
   void cancel(uint64_t request_id);
   EngineSnapshot snapshot() const;
+  // What the engine is doing now, without any lock: for health checks.
+  Beat beat() const;
 
   StepReport step(TimePoint now);
   // Blocks until a command arrives or the time comes.

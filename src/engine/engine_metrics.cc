@@ -1,179 +1,164 @@
 #include "engine/engine_metrics.h"
 
-#include <array>
+#include <algorithm>
+
+#include "engine/metric_buckets.h"
 
 namespace sparrow {
 namespace {
 
-// vLLM's bounds; 2.0 and 3.0 added to the first so that an alert on two seconds can fire, and finer
-// ones to the second for fast machines.
-const std::vector<double> kFirstTokenBounds = {.001, .005, .01, .02, .04, .06, .08, .1,
-                                               .25,  .5,   .75, 1,   2,   2.5, 3,   5,
-                                               7.5,  10,   20,  40,  80,  160, 640, 2560};
-const std::vector<double> kInterTokenBounds = {.001, .0025, .005, .01, .025, .05, .075, .1,
-                                               .15,  .2,    .3,   .4,  .5,   .75, 1,    2.5,
-                                               5,    7.5,   10,   20,  40,   80};
-const std::vector<double> kRequestBounds = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
-                                            30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
-const std::vector<double> kRowBounds = {1,   8,    16,   32,   64,   128,  256,
-                                        512, 1024, 2048, 4096, 8192, 16384};
-const std::vector<double> kTokenBounds = {1,    2,    5,    10,    20,    50,    100,    200,   500,
-                                          1000, 2000, 5000, 10000, 20000, 50000, 100000, 131072};
-
-constexpr std::array<const char*, 4> kFinishNames = {"stop", "length", "abort", "error"};
-
-// vLLM's word for our exact reason.
-size_t finish_index(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStopToken:
-    case FinishReason::kStopString:
-      return 0;
-    case FinishReason::kMaxTokens:
-    case FinishReason::kContextFull:
-      return 1;
-    case FinishReason::kCancelled:
-    case FinishReason::kDeadline:
-    case FinishReason::kNone:
-      return 2;
-    case FinishReason::kNoMemory:
-    case FinishReason::kNotFinite:
-    case FinishReason::kError:
-      return 3;
-  }
-  return 3;
+MetricLabels labels_of(const std::string& model_name) {
+  return {{"engine", "0"}, {"model_name", model_name}};
 }
 
-// Without speculation: all null.
-struct SpeculationCounters {
-  Counter* drafts = nullptr;
-  Counter* draft_tokens = nullptr;
-  Counter* accepted_tokens = nullptr;
-  std::vector<Counter*> accepted_at;
-};
-
-SpeculationCounters speculation_counters(MetricsRegistry& registry, const MetricLabels& labels,
-                                         int max_draft_tokens) {
-  SpeculationCounters counters;
-  if (max_draft_tokens == 0) return counters;
-  counters.drafts = &registry.counter("vllm:spec_decode_num_drafts_total",
-                                      "Steps of a sequence with guesses", labels);
-  counters.draft_tokens =
-      &registry.counter("vllm:spec_decode_num_draft_tokens_total", "Guessed tokens", labels);
-  counters.accepted_tokens = &registry.counter("vllm:spec_decode_num_accepted_tokens_total",
-                                               "Guessed tokens that were right", labels);
-  for (int i = 0; i < max_draft_tokens; ++i) {
-    MetricLabels with_position = labels;
-    with_position.emplace_back("position", std::to_string(i));
-    counters.accepted_at.push_back(
-        &registry.counter("vllm:spec_decode_num_accepted_tokens_per_pos_total",
-                          "Right guesses by place in the draft", std::move(with_position)));
-  }
-  return counters;
+MetricLabels with_label(MetricLabels labels, const char* name, const char* value) {
+  labels.emplace_back(name, value);
+  return labels;
 }
 
 }  // namespace
 
-struct EngineMetrics::Instruments {
-  Gauge& running;
-  Gauge& waiting;
-  Gauge& kv_usage;
-  Counter& prompt_tokens;
-  Counter& generation_tokens;
-  Counter& preemptions;
-  std::array<Counter*, 4> finished;
-  Histogram& first_token;
-  Histogram& inter_token;
-  Histogram& whole_request;
-  Histogram& queue;
-  Histogram& prefill;
-  Histogram& decode;
-  Histogram& rows;
-  Histogram& prompt_sizes;
-  Histogram& output_sizes;
-  SpeculationCounters speculation;
-};
+EngineMetrics::EngineMetrics(MetricsRegistry& registry, const EngineMetricsOptions& options)
+    : EngineMetrics(registry, labels_of(options.model_name), options) {}
 
-EngineMetrics::EngineMetrics(MetricsRegistry& registry, const std::string& model_name,
-                             int max_draft_tokens) {
-  const MetricLabels labels = {{"engine", "0"}, {"model_name", model_name}};
-  std::array<Counter*, 4> finished{};
-  for (size_t i = 0; i < finished.size(); ++i) {
-    MetricLabels with_reason = labels;
-    with_reason.emplace_back("finished_reason", kFinishNames[i]);
-    finished[i] = &registry.counter("vllm:request_success_total", "Finished requests by reason",
-                                    std::move(with_reason));
+EngineMetrics::EngineMetrics(MetricsRegistry& registry, const MetricLabels& labels,
+                             const EngineMetricsOptions& options)
+    : running_(
+          registry.gauge("vllm:num_requests_running", "Sequences in the running batch", labels)),
+      waiting_(registry.gauge("vllm:num_requests_waiting", "Sequences waiting for their first step",
+                              labels)),
+      waiting_for_capacity_(registry.gauge("vllm:num_requests_waiting_by_reason",
+                                           "Waiting sequences by what they wait for",
+                                           with_label(labels, "reason", "capacity"))),
+      kv_usage_(registry.gauge("vllm:kv_cache_usage_perc",
+                               "Share of KV blocks held by sequences, 0 to 1", labels)),
+      prompt_tokens_(registry.counter("vllm:prompt_tokens_total",
+                                      "Prompt tokens of sequences that got their first token",
+                                      labels)),
+      prompt_tokens_cached_(registry.counter("vllm:prompt_tokens_cached_total",
+                                             "Those of them found in the prefix cache", labels)),
+      prompt_tokens_computed_(registry.counter("vllm:prompt_tokens_by_source_total",
+                                               "Prompt tokens by where their KV came from",
+                                               with_label(labels, "source", "local_compute"))),
+      prompt_tokens_hit_(registry.counter("vllm:prompt_tokens_by_source_total",
+                                          "Prompt tokens by where their KV came from",
+                                          with_label(labels, "source", "local_cache_hit"))),
+      generation_tokens_(
+          registry.counter("vllm:generation_tokens_total", "Generated tokens", labels)),
+      cache_queries_(registry.counter("vllm:prefix_cache_queries_total",
+                                      "Prompt tokens looked up in the prefix cache", labels)),
+      cache_hits_(registry.counter("vllm:prefix_cache_hits_total",
+                                   "Prompt tokens found in the prefix cache", labels)),
+      preemptions_(registry.counter("vllm:num_preemptions_total",
+                                    "Sequences preempted for KV blocks", labels)),
+      evictions_(registry.counter("sparrow:kv_evictions_total",
+                                  "Cached KV blocks given up for other sequences", labels)),
+      failed_steps_(registry.counter("sparrow:failed_steps_total",
+                                     "Steps the executor could not finish", labels)),
+      first_token_(registry.histogram("vllm:time_to_first_token_seconds", "Arrival to first token",
+                                      metric_buckets::kFirstTokenSeconds, labels)),
+      first_answer_token_(registry.histogram("sparrow:time_to_first_answer_token_seconds",
+                                             "Arrival to the first token behind the thinking",
+                                             metric_buckets::kFirstTokenSeconds, labels)),
+      inter_token_(registry.histogram("vllm:inter_token_latency_seconds",
+                                      "Between two tokens of a sequence",
+                                      metric_buckets::kTokenSeconds, labels)),
+      rows_(registry.histogram("vllm:iteration_tokens_total", "Rows computed per step",
+                               metric_buckets::kStepRows, labels)),
+      step_seconds_(registry.histogram("sparrow:step_seconds", "Time of the executor per step",
+                                       metric_buckets::kStepSeconds, labels)),
+      speculation_(registry, labels, options.max_draft_tokens),
+      requests_(registry, labels, options.max_context_tokens, options.legacy_names) {
+  constexpr std::array<const char*, 3> kStates = {"live", "cached", "free"};
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i] = &registry.gauge("sparrow:kv_blocks", "KV blocks by what they are used for",
+                                 with_label(labels, "state", kStates[i]));
   }
-  const auto histogram = [&](const char* name, const char* help,
-                             const std::vector<double>& bounds) -> Histogram& {
-    return registry.histogram(name, help, bounds, labels);
-  };
-  instruments_ = std::make_shared<Instruments>(Instruments{
-      registry.gauge("vllm:num_requests_running", "Sequences in the running batch", labels),
-      registry.gauge("vllm:num_requests_waiting", "Sequences waiting for their first step", labels),
-      registry.gauge("vllm:kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1", labels),
-      registry.counter("vllm:prompt_tokens_total", "Prompt tokens of started requests", labels),
-      registry.counter("vllm:generation_tokens_total", "Generated tokens", labels),
-      registry.counter("vllm:num_preemptions_total", "Sequences preempted for KV blocks", labels),
-      finished,
-      histogram("vllm:time_to_first_token_seconds", "Arrival to first token", kFirstTokenBounds),
-      histogram("vllm:inter_token_latency_seconds", "Between two tokens of a sequence",
-                kInterTokenBounds),
-      histogram("vllm:e2e_request_latency_seconds", "Arrival to last token", kRequestBounds),
-      histogram("vllm:request_queue_time_seconds", "Arrival to first step", kRequestBounds),
-      histogram("vllm:request_prefill_time_seconds", "First step to first token", kRequestBounds),
-      histogram("vllm:request_decode_time_seconds", "First to last token", kRequestBounds),
-      histogram("vllm:iteration_tokens_total", "Rows computed per step", kRowBounds),
-      histogram("vllm:request_prompt_tokens", "Prompt tokens per request", kTokenBounds),
-      histogram("vllm:request_generation_tokens", "Generated tokens per request", kTokenBounds),
-      speculation_counters(registry, labels, max_draft_tokens),
-  });
+  add_constants(registry, labels, options);
+  if (options.legacy_names) add_legacy_names(registry, labels);
 }
 
-void EngineMetrics::set_load(int num_running, int num_waiting, double kv_usage) {
-  instruments_->running.set(num_running);
-  instruments_->waiting.set(num_waiting);
-  instruments_->kv_usage.set(kv_usage);
+// What vLLM's boards and routers ask for and never changes here.
+void EngineMetrics::add_constants(MetricsRegistry& registry, const MetricLabels& labels,
+                                  const EngineMetricsOptions& options) {
+  registry
+      .gauge("vllm:cache_config_info", "Sizes of the KV cache, as labels",
+             {{"block_size", std::to_string(options.block_tokens)},
+              {"engine", "0"},
+              {"num_gpu_blocks", std::to_string(options.num_blocks)}})
+      .set(1);
+  for (const char* state : {"awake", "weights_offloaded", "discard_all"}) {
+    registry
+        .gauge("vllm:engine_sleep_state", "The engine never sleeps",
+               with_label(labels, "sleep_state", state))
+        .set(std::string_view(state) == "awake" ? 1 : 0);
+  }
 }
 
-void EngineMetrics::on_step(int num_rows, uint64_t num_preemptions_total) {
-  instruments_->rows.observe(num_rows);
-  instruments_->preemptions.add(num_preemptions_total - num_preemptions_seen_);
+void EngineMetrics::add_legacy_names(MetricsRegistry& registry, const MetricLabels& labels) {
+  legacy_.kv_usage =
+      &registry.gauge("vllm:gpu_cache_usage_perc", "Old name of vllm:kv_cache_usage_perc", labels);
+  legacy_.hit_rate =
+      &registry.gauge("vllm:gpu_prefix_cache_hit_rate",
+                      "Hits over queries of the prefix cache since the start", labels);
+  legacy_.cache_queries = &registry.counter("vllm:gpu_prefix_cache_queries_total",
+                                            "Old name of vllm:prefix_cache_queries_total", labels);
+  legacy_.cache_hits = &registry.counter("vllm:gpu_prefix_cache_hits_total",
+                                         "Old name of vllm:prefix_cache_hits_total", labels);
+  registry.gauge("vllm:num_requests_swapped", "Old name without a meaning here: always 0", labels);
+}
+
+void EngineMetrics::set_load(const LoadSnapshot& load, uint64_t num_evictions_total) {
+  evictions_.add(num_evictions_total - num_evictions_seen_);
+  num_evictions_seen_ = num_evictions_total;
+  running_.set(load.num_running);
+  waiting_.set(load.num_waiting);
+  waiting_for_capacity_.set(load.num_waiting);
+  const double usage =
+      static_cast<double>(load.num_blocks_live) / std::max(1, load.num_blocks_total);
+  kv_usage_.set(usage);
+  if (legacy_.kv_usage != nullptr) legacy_.kv_usage->set(usage);
+  blocks_[0]->set(load.num_blocks_live);
+  blocks_[1]->set(load.num_blocks_cached);
+  blocks_[2]->set(load.num_blocks_total - load.num_blocks_live - load.num_blocks_cached);
+}
+
+void EngineMetrics::on_step(int num_rows, double seconds, bool failed,
+                            uint64_t num_preemptions_total) {
+  rows_.observe(num_rows);
+  if (failed) failed_steps_.add();
+  step_seconds_.observe(seconds);
+  preemptions_.add(num_preemptions_total - num_preemptions_seen_);
   num_preemptions_seen_ = num_preemptions_total;
 }
 
-void EngineMetrics::on_token(const Sequence& sequence, TimePoint previous) {
-  instruments_->generation_tokens.add();
-  if (previous == kNever) {
-    instruments_->prompt_tokens.add(static_cast<uint64_t>(sequence.num_prompt_tokens));
-    instruments_->first_token.observe(to_seconds(sequence.last_token - sequence.request->arrival));
-  } else {
-    instruments_->inter_token.observe(to_seconds(sequence.last_token - previous));
-  }
+void EngineMetrics::on_prefix_cache(int num_queried, int num_hits) {
+  cache_queries_.add(static_cast<uint64_t>(num_queried));
+  cache_hits_.add(static_cast<uint64_t>(num_hits));
+  if (legacy_.hit_rate == nullptr) return;
+  legacy_.cache_queries->add(static_cast<uint64_t>(num_queried));
+  legacy_.cache_hits->add(static_cast<uint64_t>(num_hits));
+  const auto queries = static_cast<double>(cache_queries_.value());
+  legacy_.hit_rate->set(static_cast<double>(cache_hits_.value()) / std::max(1.0, queries));
 }
 
-void EngineMetrics::on_speculation(const SpeculationCounts& totals) {
-  const SpeculationCounters& counters = instruments_->speculation;
-  if (counters.drafts == nullptr || totals.num_drafts == speculation_seen_.num_drafts) return;
-  counters.drafts->add(totals.num_drafts - speculation_seen_.num_drafts);
-  counters.draft_tokens->add(totals.num_draft_tokens - speculation_seen_.num_draft_tokens);
-  counters.accepted_tokens->add(totals.num_accepted_tokens - speculation_seen_.num_accepted_tokens);
-  for (size_t i = 0; i < counters.accepted_at.size(); ++i) {
-    counters.accepted_at[i]->add(totals.num_accepted_at[i] - speculation_seen_.num_accepted_at[i]);
+void EngineMetrics::on_token(const Sequence& sequence, TimePoint previous, int num_cached) {
+  generation_tokens_.add();
+  if (previous != kNever) {
+    inter_token_.observe(seconds_between(previous, sequence.last_token));
+    return;
   }
-  speculation_seen_ = totals;
+  const auto num_prompt = static_cast<uint64_t>(sequence.num_prompt_tokens);
+  const auto num_hits = static_cast<uint64_t>(num_cached);
+  prompt_tokens_.add(num_prompt);
+  prompt_tokens_cached_.add(num_hits);
+  prompt_tokens_hit_.add(num_hits);
+  prompt_tokens_computed_.add(num_prompt - num_hits);
+  first_token_.observe(seconds_between(sequence.request->arrival, sequence.last_token));
 }
 
-void EngineMetrics::on_finish(const Sequence& sequence, TimePoint now) {
-  instruments_->finished[finish_index(sequence.finish)]->add();
-  const TimePoint arrival = sequence.request->arrival;
-  instruments_->whole_request.observe(to_seconds(now - arrival));
-  instruments_->prompt_sizes.observe(sequence.num_prompt_tokens);
-  instruments_->output_sizes.observe(sequence.num_output_tokens());
-  if (sequence.first_planned == kNever) return;
-  instruments_->queue.observe(to_seconds(sequence.first_planned - arrival));
-  if (sequence.first_token == kNever) return;
-  instruments_->prefill.observe(to_seconds(sequence.first_token - sequence.first_planned));
-  instruments_->decode.observe(to_seconds(sequence.last_token - sequence.first_token));
+void EngineMetrics::on_first_answer_token(const Sequence& sequence) {
+  first_answer_token_.observe(seconds_between(sequence.request->arrival, sequence.last_token));
 }
 
 }  // namespace sparrow

@@ -27,8 +27,10 @@ void EngineThread::loop() {
     if (idle) became_idle_.notify_all();
     if (stopping && idle) return;
     if (report.worked) continue;
-    const TimePoint latest = now + kIdleWait;
-    engine_.wait_for_work(report.next_wakeup ? std::min(*report.next_wakeup, latest) : latest);
+    Duration wait = kIdleWait;
+    if (report.next_wakeup) wait = std::clamp(*report.next_wakeup - now, Duration{}, kIdleWait);
+    // In real time, whatever the injected clock does: it may stand still or jump.
+    engine_.wait_for_work(RealClock().now() + wait);
   }
 }
 

@@ -11,6 +11,10 @@ Status Inbox::try_submit(Submission&& submission) {
     std::lock_guard lock(mutex_);
     if (is_closed_) return unavailable("the server is shutting down");
     if (submissions_.size() >= capacity_) return resource_exhausted("the engine's inbox is full");
+    // First all that can fail for want of memory.
+    if (submissions_.size() == submissions_.capacity()) {
+      submissions_.reserve(2 * submissions_.size() + 1);
+    }
     const Request& request = submission.request;
     if (!live_.try_emplace(request.id, Live{.num_choices = request.num_choices}).second) {
       return invalid_argument(fmt::format("a request with the id {} is running", request.id));
@@ -26,8 +30,8 @@ void Inbox::cancel(uint64_t request_id) {
     std::lock_guard lock(mutex_);
     const auto live = live_.find(request_id);
     if (live == live_.end() || live->second.is_cancelled) return;
-    live->second.is_cancelled = true;
     cancels_.push_back(request_id);
+    live->second.is_cancelled = true;
   }
   filled_.notify_one();
 }

@@ -44,8 +44,9 @@ struct StreamEvent {
 };
 
 // Receives all events of a step at once: one wake-up per step and sink. Called on the engine
-// thread; must not block. A sink lives until the publish() with the last finishing event of its
-// requests has returned; after that it is never called again.
+// thread; must not block. Where it throws (out of memory), the events are untouched and come again
+// with those of the next step. A sink lives until the publish() with the last finishing event of
+// its requests has returned; after that it is never called again.
 class EventSink {
  public:
   virtual ~EventSink() = default;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <numeric>
 #include <string>
@@ -67,6 +68,13 @@ class CollectingSink final : public EventSink {
 
   std::map<std::pair<uint64_t, int>, Transcript> transcripts;
   int num_publishes = 0;
+};
+
+// The real time and as much beside it as the test says.
+class SkewedClock final : public Clock {
+ public:
+  TimePoint now() const override { return RealClock().now() + Duration(skew_ns); }
+  std::atomic<Duration::rep> skew_ns{0};
 };
 
 inline Request test_request(uint64_t id, std::vector<TokenId> prompt, int max_tokens) {

@@ -42,6 +42,9 @@ void Connection::run_handler(std::shared_ptr<const Request> request) {
   } catch (const std::exception& error) {
     log_error("http: the handler of {} threw: {}", path, error.what());
     abandon(exchange_id);
+  } catch (...) {
+    log_error("http: the handler of {} threw an unknown exception", path);
+    abandon(exchange_id);
   }
 }
 

@@ -39,15 +39,17 @@ std::string remote_text(const tcp::socket& socket) {
   return address_text(endpoint.address().to_string(), endpoint.port());
 }
 
-Status bind_error(const std::string& host, uint16_t port, const error_code& error) {
+Status bind_error(const ServerOptions& options, uint16_t port, const error_code& error) {
+  const std::string& host = options.host;
+  const std::string next_step = "; choose another with " + options.port_flag;
   const std::string address = address_text(host, port);
   if (error == asio::error::address_in_use) {
     return failed_precondition("address already in use: " + address +
-                               " (is another server running?); choose another with --port");
+                               " (is another server running?)" + next_step);
   }
   if (error == asio::error::access_denied) {
     return failed_precondition("not allowed to listen on " + address +
-                               " (ports below 1024 need privileges); choose another with --port");
+                               " (ports below 1024 need privileges)" + next_step);
   }
   return failed_precondition("cannot listen on " + address + ": " + error.message() +
                              "; choose another address with --host");
@@ -108,7 +110,6 @@ struct HttpServer::Impl {
 };
 
 Status HttpServer::Impl::listen(const asio::ip::address& address, uint16_t wanted_port) {
-  const std::string& host = shared->options.host;
   const tcp::endpoint endpoint(address, wanted_port);
   tcp::acceptor acceptor(contexts[0]->loop->context());
   error_code error;
@@ -120,7 +121,7 @@ Status HttpServer::Impl::listen(const asio::ip::address& address, uint16_t wante
   }
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(kListenBacklog, error);
-  if (error) return bind_error(host, wanted_port, error);
+  if (error) return bind_error(shared->options, wanted_port, error);
   acceptors.push_back(std::move(acceptor));
   return ok_status();
 }

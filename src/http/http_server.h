@@ -20,6 +20,7 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8000;               // 0: any free port, see HttpServer::port()
   std::vector<uint16_t> extra_ports;  // same handler, e.g. --ui-port
+  std::string port_flag = "--port";   // what errors about the port name
   int num_io_threads = 1;
   size_t max_header_bytes = 32u << 10;
   size_t max_body_bytes = 32u << 20;

@@ -113,6 +113,8 @@ void AsioLoop::run_posted() {
       task();
     } catch (const std::exception& error) {
       log_error("http: a posted task threw: {}", error.what());
+    } catch (...) {
+      log_error("http: a posted task threw an unknown exception");
     }
     task = nullptr;  // what it holds is released in order, on this thread
   }

@@ -1,5 +1,7 @@
 #include "kv/block_pool.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace sparrow {
@@ -22,6 +24,8 @@ BlockPool::BlockPool(int num_blocks, int block_tokens)
 bool BlockPool::try_allocate(int count, std::vector<BlockId>& blocks) {
   DCHECK(count >= 0);
   if (count > num_available()) return false;
+  const size_t needed = blocks.size() + static_cast<size_t>(count);
+  if (needed > blocks.capacity()) blocks.reserve(std::max(needed, 2 * blocks.capacity()));
   for (int i = 0; i < count; ++i) {
     if (free_.empty()) {
       const BlockId victim = cached_.take_victim();

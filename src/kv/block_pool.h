@@ -24,6 +24,9 @@ class BlockPool {
  public:
   BlockPool(int num_blocks, int block_tokens);
 
+  // Takes memory for blocks cached for this owner, so that release() needs none.
+  void add_owner(int owner) { cached_.add_owner(owner); }
+
   int num_blocks() const { return static_cast<int>(holders_.size()); }
   int num_free() const { return static_cast<int>(free_.size()); }
   int num_cached() const { return cached_.size(); }

@@ -5,12 +5,17 @@
 namespace sparrow {
 
 CachedBlocks::CachedBlocks(int num_blocks, uint64_t stale_age)
-    : stale_age_(stale_age), links_(static_cast<size_t>(num_blocks)) {}
+    : stale_age_(stale_age), links_(static_cast<size_t>(num_blocks)), lists_(1) {}
+
+void CachedBlocks::add_owner(int owner) {
+  CHECK(owner >= 0);
+  if (static_cast<size_t>(owner) >= lists_.size()) lists_.resize(static_cast<size_t>(owner) + 1);
+}
 
 void CachedBlocks::add(BlockId block, int owner) {
   Link& added = link(block);
-  CHECK(!added.is_linked && owner >= 0);
-  if (static_cast<size_t>(owner) >= lists_.size()) lists_.resize(static_cast<size_t>(owner) + 1);
+  CHECK(!added.is_linked);
+  add_owner(owner);
   List& list = lists_[static_cast<size_t>(owner)];
   added = {.older = list.newest, .owner = owner, .used_at = ++clock_, .is_linked = true};
   (list.newest == kNoBlock ? list.oldest : link(list.newest).newer) = block;

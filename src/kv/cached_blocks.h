@@ -19,7 +19,9 @@ class CachedBlocks {
  public:
   CachedBlocks(int num_blocks, uint64_t stale_age);
 
-  // As the owner's most recently used. `owner` is a small index.
+  // Takes memory for this owner (a small index), so that add() needs none.
+  void add_owner(int owner);
+  // As the owner's most recently used.
   void add(BlockId block, int owner);
   void remove(BlockId block);
   // The block to give up, removed. Not when empty.

@@ -29,6 +29,18 @@ struct CpuExecutor::Impl {
     }
   }
 
+  // All of them or, where memory runs out, none. Nothing else of a forward pass allocates.
+  void start_slots(const BatchPlan& batch) {
+    try {
+      for (const SlotStart& start : batch.slot_starts) head.start_slot(start);
+    } catch (...) {
+      for (const SlotStart& start : batch.slot_starts) {
+        if (head.is_held(start.slot)) head.release_slot(start.slot);
+      }
+      throw;
+    }
+  }
+
   StepResult& result_of(Ticket ticket) { return results[ticket % results.size()]; }
 
   // Constant after load().
@@ -115,9 +127,9 @@ Ticket CpuExecutor::begin(const BatchPlan& plan) {
   CHECK(!plan.empty() && plan.num_tokens() <= impl.options.max_batch_tokens);
   impl.begun = std::chrono::steady_clock::now();
   impl.pool.pin_caller();
+  impl.start_slots(plan);
   impl.in_flight = &plan;
   impl.sampled = false;
-  for (const SlotStart& start : plan.slot_starts) impl.head.start_slot(start);
   impl.tokens.clear();
   const ExecutorLimits bounds = limits();
   for (const Span& span : plan.spans) {
@@ -141,7 +153,12 @@ void CpuExecutor::sample(Ticket ticket, const TokenMasks& masks) {
   StepResult& result = impl.result_of(ticket);
   result.clear();
   result.step = impl.in_flight->step;
-  impl.head.sample(*impl.in_flight, masks, *impl.weights, impl.workspace, result);
+  try {
+    impl.head.sample(*impl.in_flight, masks, *impl.weights, impl.workspace, result);
+  } catch (...) {  // a slot's token counts could not grow
+    impl.in_flight = nullptr;
+    throw;
+  }
   impl.sampled = true;
 }
 

@@ -10,7 +10,9 @@
 //   const StepResult& result = executor.wait(ticket);
 //   executor.release(slot);                    // a sequence left; its sampler state is dropped
 //
-// The plan must stay unchanged until wait() returned. A failed step returns result.failed.
+// The plan must stay unchanged until wait() returned. A failed step returns result.failed. begin(),
+// sample() and wait() may throw, too: the step is then over as if it had failed, and the next
+// begin() is welcome; a begin() that threw has started no slot.
 
 #include <cstdint>
 #include <span>

@@ -210,10 +210,37 @@ void FakeExecutor::sample_span(const BatchPlan& plan, const Span& span, const To
   }
 }
 
+// What the hook throws ends the step.
+void FakeExecutor::enter(StepPart part) {
+  if (!options_.on_part) return;
+  try {
+    options_.on_part(plan_->step, part);
+  } catch (...) {
+    plan_ = nullptr;
+    throw;
+  }
+}
+
 Ticket FakeExecutor::begin(const BatchPlan& plan) {
   CHECK(plan_ == nullptr);  // at most one step in flight
   CHECK(!plan.empty() && plan.num_tokens() <= options_.limits.max_batch_tokens);
   plan_ = &plan;
+  enter(StepPart::kBegin);
+  try {
+    start_slots(plan);
+  } catch (...) {
+    for (const SlotStart& start : plan.slot_starts) {
+      slots_.at(static_cast<size_t>(start.slot)).is_held = false;
+    }
+    plan_ = nullptr;
+    throw;
+  }
+  for (const Span& span : plan.spans) check_span(plan, span);
+  check_no_foreign_writes(plan);
+  return plan.step;
+}
+
+void FakeExecutor::start_slots(const BatchPlan& plan) {
   for (const SlotStart& start : plan.slot_starts) {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
     CHECK(!slot.is_held);
@@ -227,15 +254,24 @@ Ticket FakeExecutor::begin(const BatchPlan& plan) {
     slot.num_prompt_tokens = start.num_prompt_tokens;
     slot.min_tokens = start.min_tokens;
   }
-  for (const Span& span : plan.spans) check_span(plan, span);
-  check_no_foreign_writes(plan);
-  return plan.step;
 }
 
 void FakeExecutor::sample(Ticket ticket, const TokenMasks& masks) {
   CHECK(plan_ != nullptr && ticket == plan_->step);
+  enter(StepPart::kSample);
   result_.clear();
   result_.step = ticket;
+  try {
+    compute(masks);
+    if (options_.corrupt) options_.corrupt(result_);
+  } catch (...) {
+    plan_ = nullptr;
+    throw;
+  }
+}
+
+void FakeExecutor::compute(const TokenMasks& masks) {
+  const uint64_t ticket = plan_->step;
   double ms = options_.fixed_ms + options_.row_ms * plan_->num_tokens();
   if (options_.extra_ms) ms += options_.extra_ms(ticket);
   result_.elapsed_ns = static_cast<int64_t>(ms * 1e6);
@@ -255,7 +291,8 @@ void FakeExecutor::sample(Ticket ticket, const TokenMasks& masks) {
 }
 
 const StepResult& FakeExecutor::wait(Ticket ticket) {
-  CHECK(plan_ != nullptr && ticket == result_.step);
+  CHECK(plan_ != nullptr && ticket == plan_->step);
+  enter(StepPart::kWait);
   plan_ = nullptr;
   return result_;
 }

@@ -20,6 +20,8 @@
 
 namespace sparrow {
 
+enum class StepPart { kBegin, kSample, kWait };
+
 struct FakeExecutorOptions {
   ExecutorLimits limits = {.block_tokens = 4,
                            .num_blocks = 64,
@@ -42,6 +44,10 @@ struct FakeExecutorOptions {
   std::function<double(uint64_t step)> extra_ms;
   std::function<bool(uint64_t step)> fails;
   std::function<bool(uint64_t step, size_t span)> not_finite;
+  // Called at the start of each part of a step: may throw, or hang for as long as a test likes.
+  std::function<void(uint64_t step, StepPart part)> on_part;
+  // Changes what the step answers: a broken driver.
+  std::function<void(StepResult& result)> corrupt;
 };
 
 class FakeExecutor final : public Executor {
@@ -93,6 +99,9 @@ class FakeExecutor final : public Executor {
   Cell& cell(const BatchPlan& plan, const Span& span, int32_t position);
   void write_span(const BatchPlan& plan, const Span& span);
   void sample_span(const BatchPlan& plan, const Span& span, const TokenMasks& masks);
+  void enter(StepPart part);
+  void start_slots(const BatchPlan& plan);
+  void compute(const TokenMasks& masks);
   bool add_token(Slot& slot, const Constraint& constraint);
   void start_context(Context& context) const;
   void extend(Context& context, TokenId token) const;

@@ -16,6 +16,7 @@ int PrefixSharing::owner_of(const std::string& tenant) {
   if (known != owners_.end()) return known->second;
   if (owners_.size() >= kMaxOwners) return 0;
   const int owner = static_cast<int>(owners_.size()) + 1;
+  pool_.add_owner(owner);
   owners_.emplace(tenant, owner);
   return owner;
 }

@@ -1,6 +1,7 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/check.h"
 
@@ -48,6 +49,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   CHECK(options.block_tokens > 0 && max_running() > 0);
   CHECK(options.speculation.max_tokens <= kMaxDraftTokens);
   for (SlotId slot = max_running(); slot-- > 0;) free_slots_.push_back(slot);
+  // Giving a slot back never fails: one can be lost, restarted and lost again between two clears.
+  released_slots_.reserve(4 * free_slots_.size());
 }
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
@@ -161,7 +164,6 @@ const BatchPlan& Scheduler::plan(TimePoint now) {
   drafts_.clear();
   num_rows_ = 0;
   plan_.step = ++num_steps_;
-  num_first_planned_ = 0;
   const int budget = row_budget();
   plan_running(budget);
   admit_waiting(now, budget);
@@ -229,6 +231,7 @@ bool Scheduler::ensure_blocks(Sequence& sequence, int num_positions) {
 }
 
 void Scheduler::preempt_last() {
+  waiting_.reserve(waiting_.size() + 1);  // before anything is taken apart
   std::unique_ptr<Sequence> sequence = std::move(running_.back());
   running_.pop_back();
   vacate(*sequence);
@@ -268,6 +271,7 @@ void Scheduler::admit_waiting(TimePoint now, int budget) {
     if (admission == Admission::kWaitsForPrefix && ++num_passed_over == kMaxPassedOver) break;
   }
   if (admitted_.empty()) return;
+  running_.reserve(running_.size() + admitted_.size());  // before anything is moved
   for (std::unique_ptr<Sequence>& sequence : waiting_) {
     if (sequence->state == SequenceState::kRunning) insert_in_order(running_, std::move(sequence));
   }
@@ -286,12 +290,13 @@ Scheduler::Admission Scheduler::admit(Sequence& sequence, TimePoint now, int roo
   if (needed + num_revived + headroom_for(sequence) > blocks_.num_available()) {
     return Admission::kNoMemory;
   }
+  // Before anything is taken.
+  sequence.blocks.reserve(static_cast<size_t>(blocks_for(sequence.num_tokens())));
   take_matched(sequence);
   CHECK(blocks_.try_allocate(needed, sequence.blocks));
   sequence.state = SequenceState::kRunning;
   if (sequence.first_planned == kNever) {
     sequence.first_planned = now;
-    ++num_first_planned_;
     fair_order_.serve(sequence.fair_tag);
     sequence.num_cached = sequence.num_computed;
     prefix_counts_.num_queried_tokens += static_cast<uint64_t>(sequence.num_prompt_tokens);
@@ -429,7 +434,11 @@ void Scheduler::commit(const StepResult& result, TimePoint step_end, TokenConsum
       step_cost_.observe(plan_.num_tokens(), static_cast<double>(result.elapsed_ns) * 1e-6);
     }
     for (size_t span = 0; span < planned_.size(); ++span) {
-      commit_span(span, result, step_end, consumer);
+      try {
+        commit_span(span, result, step_end, consumer);
+      } catch (const std::bad_alloc&) {  // no room for its tokens: the others go on
+        end(*planned_[span].sequence, FinishReason::kNoMemory);
+      }
     }
   }
   planned_.clear();
@@ -484,7 +493,10 @@ void Scheduler::settle_drafts(const Planned& planned, int num_accepted) {
 
 // What it computed stays findable until its blocks are needed.
 void Scheduler::vacate(Sequence& sequence) {
-  sharing_.publish(sequence);
+  try {
+    sharing_.publish(sequence);
+  } catch (const std::bad_alloc&) {  // then nobody finds it
+  }
   blocks_.release(sequence.blocks);
   sequence.blocks.clear();
   if (sequence.slot == kNoSlot) return;
@@ -504,6 +516,7 @@ void Scheduler::sweep(Sequences& sequences) {
   const auto live = std::stable_partition(sequences.begin(), sequences.end(), [](const auto& s) {
     return s->state != SequenceState::kFinished;
   });
+  finished_.reserve(finished_.size() + static_cast<size_t>(sequences.end() - live));
   std::move(live, sequences.end(), std::back_inserter(finished_));
   sequences.erase(live, sequences.end());
 }

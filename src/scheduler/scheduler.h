@@ -98,8 +98,6 @@ class Scheduler {
   Sequence& planned(size_t span) { return *planned_[span].sequence; }
   // The span samples under this row of the masks, and those behind it if it has drafts.
   void set_mask_row(size_t span, int32_t row) { plan_.spans[span].mask_row = row; }
-  // Sequences that stand in their first plan ever.
-  int num_first_planned() const { return num_first_planned_; }
   // Advances the planned sequences. step_end stamps the tokens; the result's elapsed time teaches
   // the step cost.
   void commit(const StepResult& result, TimePoint step_end, TokenConsumer& consumer);
@@ -192,7 +190,6 @@ class Scheduler {
   std::vector<TokenId> drafts_;   // of planned_
   double draft_price_ = 0;        // of a drafted row of this step, see DraftPace
   SpeculationCounts speculation_;
-  int num_first_planned_ = 0;
   uint64_t num_steps_ = 0;
   uint64_t num_preemptions_ = 0;
   PrefixCounts prefix_counts_;

@@ -11,11 +11,11 @@ struct Health {
   bool accepting;  // takes new requests
 };
 
-// From values the engine publishes: never waits for it.
+// From atomics the engine writes: never waits for it.
 Health health_of(ApiContext& context) {
-  const Serving* serving = context.serving();
-  if (serving == nullptr) return {"loading", false, false};
-  if (serving->engine->snapshot().failed) return {"failed", false, false};
+  if (context.serving() == nullptr) return {"loading", false, false};
+  if (context.beat().failed) return {"failed", false, false};
+  if (context.stuck()) return {"stuck", false, false};
   if (context.state().phase == ServerPhase::kDraining) return {"draining", true, false};
   return {"ready", true, true};
 }
@@ -31,20 +31,20 @@ void send_state(const http::Call& call, const char* state, bool good) {
 void send_metrics(const http::Call& call, ApiContext& context) {
   http::Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = context.metrics().render();
+  response.body = context.render_metrics();
   call.responder->send(std::move(response));
 }
 
 }  // namespace
 
-void add_status_endpoints(http::Router& router, ApiContext& context) {
+void add_health_endpoints(http::Router& router, ApiContext& context) {
   for (const char* path : {"/health", "/ping"}) {
     router.add("GET", path, [&context](const http::Call& call) {
       const Health health = health_of(context);
       send_state(call, health.state, health.serving);
     });
   }
-  // A slow load and a drain are no reason to kill the process; a failed engine is.
+  // A slow load and a drain are no reason to kill the process; a failed or stuck engine is.
   router.add("GET", "/livez", [&context](const http::Call& call) {
     const Health health = health_of(context);
     const bool failed = context.serving() != nullptr && !health.serving;
@@ -54,6 +54,14 @@ void add_status_endpoints(http::Router& router, ApiContext& context) {
     const Health health = health_of(context);
     send_state(call, health.state, health.accepting);
   });
+}
+
+void add_metrics_endpoint(http::Router& router, ApiContext& context) {
+  router.add("GET", "/metrics",
+             [&context](const http::Call& call) { send_metrics(call, context); });
+}
+
+void add_status_endpoints(http::Router& router, ApiContext& context) {
   router.add("GET", "/version", [&context](const http::Call& call) {
     http::Response response;
     response.body = R"({"version":)";
@@ -68,8 +76,6 @@ void add_status_endpoints(http::Router& router, ApiContext& context) {
     response.body += '}';
     call.responder->send(std::move(response));
   });
-  router.add("GET", "/metrics",
-             [&context](const http::Call& call) { send_metrics(call, context); });
 }
 
 }  // namespace sparrow::api

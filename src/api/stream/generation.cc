@@ -4,6 +4,7 @@
 
 #include "api/retry_hint.h"
 #include "base/check.h"
+#include "base/log.h"
 
 namespace sparrow::api {
 
@@ -44,10 +45,10 @@ bool Generation::submit(EventSink* sink) {
 
 void Generation::start_stream() {
   if (started_) return;
-  started_ = true;
   headers_.emplace_back("Cache-Control", "no-cache");
   headers_.emplace_back("X-Accel-Buffering", "no");
   responder_->start_stream(200, "text/event-stream; charset=utf-8", std::move(headers_));
+  started_ = true;
 }
 
 void Generation::count(size_t index, bool first_of_prompt, const StreamEvent& event) {
@@ -71,6 +72,26 @@ void Generation::count(size_t index, bool first_of_prompt, const StreamEvent& ev
 
 void Generation::on_event(const StreamEvent& event) {
   if (over_) return;
+  const size_t num_sound_bytes = buffer_.size();
+  try {
+    take(event);
+  } catch (...) {
+    fail_by_exception(num_sound_bytes);
+  }
+}
+
+// If not even this can be said, the responder is dropped: a 500, or the end of the connection.
+void Generation::fail_by_exception(size_t num_sound_bytes) noexcept {
+  try {
+    log_error("api: the answer to request {} could not be written", request_ids_.front());
+    buffer_.resize(std::min(num_sound_bytes, buffer_.size()));  // no half event
+    fail(internal_failure());
+  } catch (...) {
+    over_ = true;
+  }
+}
+
+void Generation::take(const StreamEvent& event) {
   const uint64_t prompt = event.request_id - request_ids_.front();
   CHECK(prompt < request_ids_.size());
   CHECK(event.choice >= 0 && event.choice < choices_per_prompt_);
@@ -121,7 +142,11 @@ bool Generation::flush() {
   if (over_) return false;
   if (!streams_ || buffer_.empty()) return true;
   last_write_ = clock_.now();
-  if (!responder_->write(std::exchange(buffer_, {}))) cancel();
+  try {
+    if (!responder_->write(std::exchange(buffer_, {}))) cancel();
+  } catch (...) {  // a part may be missing: the stream cannot go on
+    fail_by_exception(0);
+  }
   return !over_;
 }
 

@@ -30,6 +30,7 @@ class Generation {
   const std::vector<uint64_t>& request_ids() const { return request_ids_; }
   // Hands the requests to the engine. False: refused, and the client has been told.
   bool submit(EventSink* sink);
+  // Where the format fails (out of memory), the answer ends with an error and nobody else notices.
   void on_event(const StreamEvent& event);
   // Writes what the last events made. False: over, nothing more will be written.
   bool flush();
@@ -45,7 +46,9 @@ class Generation {
     int64_t num_reasoning = 0;
   };
   void start_stream();
+  void take(const StreamEvent& event);
   void fail(const ApiError& error);
+  void fail_by_exception(size_t num_sound_bytes) noexcept;
   void count(size_t index, bool first_of_prompt, const StreamEvent& event);
   void finish();
 

@@ -4,12 +4,31 @@
 
 namespace sparrow::api {
 
+// All that can fail for want of memory comes first; then the events are taken.
 void StreamHub::publish(std::vector<StreamEvent>&& events) {
-  loop_.post([this, events = std::move(events)] { deliver(events); });
+  const auto batch = std::make_shared<std::vector<StreamEvent>>();
+  std::function<void()> task = [this, batch] { deliver(*batch); };
+  batch->swap(events);
+  try {
+    loop_.post(std::move(task));
+  } catch (...) {
+    batch->swap(events);
+    throw;
+  }
 }
 
 void StreamHub::start(std::shared_ptr<Generation> generation) {
   if (generation->responder().closed()) return;  // gone while the request was prepared
+  try {
+    submit(generation);
+  } catch (...) {  // the responder is dropped unanswered, which is a 500
+    generation->cancel();
+    forget(*generation);
+    throw;
+  }
+}
+
+void StreamHub::submit(const std::shared_ptr<Generation>& generation) {
   for (const uint64_t id : generation->request_ids()) generations_.emplace(id, generation);
   if (!generation->submit(this)) return forget(*generation);
   // Not owning: the generation owns the responder that keeps this callback.
@@ -21,15 +40,17 @@ void StreamHub::start(std::shared_ptr<Generation> generation) {
   });
 }
 
+// One write per generation and step: all events first. Takes no memory of its own, so that what
+// happens to one generation is no other's business.
 void StreamHub::deliver(const std::vector<StreamEvent>& events) {
-  std::vector<std::shared_ptr<Generation>> touched;
   for (const StreamEvent& event : events) {
     const auto found = generations_.find(event.request_id);
-    if (found == generations_.end()) continue;  // left already
-    found->second->on_event(event);
-    if (touched.empty() || touched.back() != found->second) touched.push_back(found->second);
+    if (found != generations_.end()) found->second->on_event(event);
   }
-  for (const auto& generation : touched) {
+  for (const StreamEvent& event : events) {
+    const auto found = generations_.find(event.request_id);
+    if (found == generations_.end()) continue;  // left, or told already
+    const std::shared_ptr<Generation> generation = found->second;
     if (!generation->flush()) forget(*generation);
   }
 }
@@ -42,9 +63,9 @@ void StreamHub::tick(Duration heartbeat) {
   for (const auto& generation : over) forget(*generation);
 }
 
+// The caller holds the generation.
 void StreamHub::forget(const Generation& generation) {
-  const std::vector<uint64_t> ids = generation.request_ids();
-  for (const uint64_t id : ids) generations_.erase(id);
+  for (const uint64_t id : generation.request_ids()) generations_.erase(id);
 }
 
 }  // namespace sparrow::api

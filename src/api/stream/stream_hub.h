@@ -26,6 +26,7 @@ class StreamHub final : public EventSink {
   size_t num_requests() const { return generations_.size(); }
 
  private:
+  void submit(const std::shared_ptr<Generation>& generation);
   void deliver(const std::vector<StreamEvent>& events);
   void forget(const Generation& generation);
 
