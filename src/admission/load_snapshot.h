@@ -5,11 +5,16 @@
 
 #include <cstdint>
 
+#include "admission/circuit_breaker.h"
+#include "base/clock.h"
+
 namespace sparrow {
 
 struct LoadSnapshot {
   uint64_t num_steps = 0;
-  bool failed = false;  // the executor failed repeatedly; nothing is served
+  bool failed = false;  // the executor goes on failing, its probes too: a restart is due
+  BreakerState breaker = BreakerState::kClosed;  // nothing is served unless closed
+  TimePoint breaker_retry_at{};                  // when an open breaker lets its next probe in
 
   int num_running = 0;
   int num_waiting = 0;
@@ -21,6 +26,8 @@ struct LoadSnapshot {
   int num_blocks_total = 0;
   int num_blocks_live = 0;    // held by sequences
   int num_blocks_cached = 0;  // kept for later prompts, given up when somebody needs them
+  // Share of the device's memory that others hold beyond what was planned for them; 0 on a CPU.
+  double foreign_memory_share = 0;
 
   // Duration of a step of n rows: step_fixed_ms + n * step_row_ms, learned while serving.
   bool has_step_cost = false;
@@ -29,6 +36,8 @@ struct LoadSnapshot {
   double step_ms_mean = 0;               // moving average of the executor's time
   double prefill_tokens_per_second = 0;  // moving average
   double last_step_ms = 0;
+  double max_step_ms = 0;  // what a step may take: longer prompts are cut
+  int max_step_rows = 0;   // and the rows it may have
 
   int num_deadline_misses_in_a_row = 0;  // finished for a passed deadline, none in time between
 };

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+
 #include "api/retry_hint.h"
 #include "base/check.h"
 #include "base/json.h"
@@ -42,7 +44,8 @@ ApiContext::ApiContext(ApiOptions options, MetricsRegistry& metrics)
     : options_(std::move(options)),
       metrics_(metrics),
       keys_(options_.api_keys),
-      id_seed_(entropy64()) {
+      id_seed_(entropy64()),
+      gate_(options_, metrics) {
   if (options_.clock == nullptr) options_.clock = &real_clock();
   CHECK(options_.num_prep_threads > 0);
   prep_ = std::make_unique<TaskPool>(options_.num_prep_threads, options_.prep_queue_capacity);
@@ -68,11 +71,12 @@ std::string ApiContext::make_reply_id(std::string_view prefix) {
   return fmt::format("{}{:016x}{:016x}", prefix, random_bits(id_seed_, 0, counter), entropy64());
 }
 
-MaybeError ApiContext::check_accepting() const {
+MaybeError ApiContext::check_accepting() {
   if (state_.phase == ServerPhase::kLoading) return loading();
   if (state_.phase == ServerPhase::kDraining) return draining();
   const int limit = options_.max_concurrent_requests;
   if (limit > 0 && state_.num_active > limit) {  // the asking request is counted already
+    gate_.note_refusal(RejectReason::kConcurrency);
     return overloaded(
         fmt::format("The server already answers {} requests (--limit-concurrency).", limit),
         retry_after_ms(serving()->engine->snapshot()));
@@ -91,17 +95,29 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
     auto prepared = std::make_shared<PreparedGeneration>();
     MaybeError error = prepare(*request, serving.model, *prepared);
     belong_to(caller, prepared->requests);
+    if (!error) {
+      error = gate_.pass(*request, caller, serving.engine->snapshot(), clock().now(), *prepared);
+    }
     http::IoLoop& loop = responder->loop();
     // The responder moves to its own thread, so that it never ends here.
     loop.post([this, &serving, ticket = std::move(ticket), prepared, error = std::move(error),
                responder = std::move(responder)]() mutable {
-      if (error) return responder->send(error_response(*error));
+      if (error) {
+        http::Response refusal = error_response(*error);
+        std::move(prepared->headers.begin(), prepared->headers.end(),
+                  std::back_inserter(refusal.headers));
+        return responder->send(std::move(refusal));
+      }
       http::IoLoop& own_loop = responder->loop();
-      hub_of(own_loop).start(std::make_shared<Generation>(
-          std::move(*prepared), std::move(responder), *serving.engine, clock(), std::move(ticket)));
+      const std::optional<std::string> ready = std::move(prepared->ready_answer);
+      const auto generation = std::make_shared<Generation>(
+          std::move(*prepared), std::move(responder), *serving.engine, clock(), std::move(ticket));
+      if (ready) return generation->answer_at_once(*ready);
+      hub_of(own_loop).start(generation);
     });
   };
   if (prep_->try_submit(std::move(task))) return;
+  gate_.note_refusal(RejectReason::kQueueFull);
   call.responder->send(error_response(overloaded("Too many requests are waiting to be prepared.",
                                                  retry_after_ms(serving.engine->snapshot()))));
 }
@@ -121,6 +137,10 @@ void ApiContext::run_answer(const http::Call& call, Answer answer) {
   if (prep_->try_submit(std::move(task))) return;
   call.responder->send(
       error_response(overloaded("Too many requests are waiting to be prepared.", 1000)));
+}
+
+void ApiContext::update_gate() {
+  if (serving() != nullptr) gate_.update(serving()->engine->snapshot(), clock().now());
 }
 
 void ApiContext::tick_all() {

@@ -13,6 +13,7 @@
 #include "api/auth.h"
 #include "api/engine_port.h"
 #include "api/errors.h"
+#include "api/gate.h"
 #include "api/served_model.h"
 #include "api/stream/stream_hub.h"
 #include "base/metrics.h"
@@ -54,6 +55,8 @@ class ApiContext {
   uint64_t take_request_ids(size_t count) { return next_id_.fetch_add(count); }
   std::string make_reply_id(std::string_view prefix);
 
+  // Ladder and gauges as of now; every decision does the same.
+  void update_gate();
   // Posts a heartbeat round to every loop that has streams.
   void tick_all();
   // No prepared work starts any more; what was accepted is finished.
@@ -61,7 +64,7 @@ class ApiContext {
 
  private:
   StreamHub& hub_of(http::IoLoop& loop);
-  MaybeError check_accepting() const;
+  MaybeError check_accepting();
 
   ApiOptions options_;
   MetricsRegistry& metrics_;
@@ -71,6 +74,7 @@ class ApiContext {
   std::atomic<Serving*> serving_{nullptr};
   std::atomic<uint64_t> next_id_{1};
   const uint64_t id_seed_;
+  Gate gate_;
   std::mutex mutex_;
   std::map<http::IoLoop*, std::unique_ptr<StreamHub>> hubs_;  // guarded by mutex_
   std::unique_ptr<TaskPool> prep_;  // last: its threads use everything above

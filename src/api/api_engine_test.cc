@@ -104,6 +104,44 @@ TEST_F(ApiEngineTest, Chat_UsageAndTextAreExact) {
   EXPECT_TRUE(idle());
 }
 
+// `delta` of every chunk, or the whole message: text under `field`.
+std::string joined(const std::string& body, const char* field) {
+  std::string text;
+  for (size_t at = 0; (at = body.find("data: {", at)) != std::string::npos;) {
+    at += 6;
+    const auto chunk = json_of(body.substr(at, body.find("\n\n", at) - at));
+    if (chunk.at("choices").as_array().empty()) continue;
+    const auto* part = chunk.at("choices").at(0).at("delta").as_object().if_contains(field);
+    if (part != nullptr) text += part->as_string().c_str();
+  }
+  return text;
+}
+
+TEST_F(ApiEngineTest, ThinkingBudget_CutsStreamAndWholeReplyAlike) {
+  const auto body = [](const char* budget, const char* more) {
+    return std::string(R"({"temperature":0,"ignore_eos":true,"max_tokens":60,)") + budget + more +
+           R"("messages":[{"role":"user","content":"user"}]})";
+  };
+  const char* const path = "/v1/chat/completions";
+  const std::string free = reasoning_of(post(path, body("", "")));
+  ASSERT_EQ(free.size(), 60u);
+  const char* const kBudget = R"("thinking_budget":10,)";
+  const auto whole = json_of(post(path, body(kBudget, "")).body);
+  const auto& message = whole.at("choices").at(0).at("message");
+  EXPECT_EQ(message.at("reasoning_content").as_string(), free.substr(0, 10));
+  EXPECT_EQ(message.at("content").as_string().size(), 60u - 10 - 3);
+  EXPECT_EQ(whole.at("usage").at("completion_tokens").as_int64(), 60);
+  EXPECT_EQ(whole.at("usage").at("completion_tokens_details").at("reasoning_tokens").as_int64(),
+            11);
+  const std::string stream =
+      post(path, body(kBudget, R"("stream":true,"stream_options":{"include_usage":true},)")).body;
+  EXPECT_EQ(joined(stream, "reasoning_content"), message.at("reasoning_content").as_string());
+  EXPECT_EQ(joined(stream, "content"), message.at("content").as_string());
+  EXPECT_NE(stream.find(R"("completion_tokens":60)"), std::string::npos);
+  EXPECT_NE(stream.find(R"("reasoning_tokens":11)"), std::string::npos);
+  EXPECT_TRUE(idle());
+}
+
 TEST_F(ApiEngineTest, ConcurrentStreams_EqualTheSameRequestsAlone) {
   constexpr int kUsers = 24;
   std::vector<std::string> alone(kUsers);

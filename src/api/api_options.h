@@ -3,11 +3,14 @@
 // loaded model. Plain values, constant after construction.
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "admission/admission_control.h"
+#include "api/caller.h"
 #include "base/clock.h"
 #include "model/model_config.h"
 #include "model/model_files.h"
@@ -47,6 +50,9 @@ struct ApiOptions {
   size_t num_prep_threads = 2;
   size_t prep_queue_capacity = 1024;  // requests waiting for a prep thread
   ApiLimits limits;
+  AdmissionOptions admission;
+  // The stored answer to a question, if there is one: sent when the load allows no computing.
+  std::function<std::optional<std::string>(const Caller&, std::string_view question)> cached_answer;
   std::optional<uint64_t> default_seed;  // of requests that name none; absent: a new one each
   const Clock* clock = nullptr;          // null: the real one
 };

@@ -182,10 +182,17 @@ TEST(ApiServer, FailedEngine_IsNeitherHealthyNorAlive) {
   fixture.engine->state.failed = true;
   EXPECT_EQ(fixture.call("GET", "/health")->status, 503);
   EXPECT_EQ(fixture.call("GET", "/livez")->status, 503);
-  fixture.engine->refusal = unavailable("the engine has failed");
-  const auto reply = fixture.post("/v1/chat/completions", kChat);
-  EXPECT_EQ(reply->status, 500);
-  EXPECT_EQ(reply->error_code(), "internal_error");
+}
+
+TEST(ApiServer, OpenBreaker_IsAliveAndReadyAgainForTheProbe) {
+  ApiFixture fixture;
+  fixture.engine->state.breaker = BreakerState::kOpen;
+  fixture.engine->state.breaker_retry_at = fixture.clock.now() + from_ms(2500);
+  EXPECT_EQ(fixture.call("GET", "/health")->status, 503);
+  EXPECT_EQ(fixture.call("GET", "/livez")->status, 200);
+  EXPECT_EQ(fixture.call("GET", "/readyz")->status, 503);
+  fixture.clock.advance(from_ms(2500));
+  EXPECT_EQ(fixture.call("GET", "/readyz")->status, 200);
 }
 
 TEST(ApiServer, ApiKeys_GuardAllButHealth) {

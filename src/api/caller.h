@@ -2,17 +2,11 @@
 // Caller: whom a request belongs to, as its key says. Plain values; found once per request by
 // ApiKeys, then carried along.
 
-#include <cstdint>
 #include <string>
 
-namespace sparrow::api {
+#include "admission/key_limits.h"
 
-// 0: no limit of that kind.
-struct KeyLimits {
-  int requests_per_minute = 0;
-  int64_t tokens_per_minute = 0;  // prompt and answer
-  int max_concurrent = 0;
-};
+namespace sparrow::api {
 
 struct Caller {
   std::string tenant;      // name of the key; empty: no key is asked for

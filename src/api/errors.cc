@@ -105,6 +105,16 @@ ApiError overloaded(std::string message, int64_t retry_after_ms) {
   return server_error(503, "overloaded", std::move(message), retry_after_ms);
 }
 
+ApiError rate_limited(std::string message, int64_t retry_after_ms) {
+  ApiError error = server_error(429, "rate_limit_exceeded", std::move(message), retry_after_ms);
+  error.type = "rate_limit_error";
+  return error;
+}
+
+ApiError deadline_unreachable(std::string message, int64_t retry_after_ms) {
+  return server_error(503, "deadline_unreachable", std::move(message), retry_after_ms);
+}
+
 ApiError draining() {
   return server_error(503, "draining", "The server is shutting down and takes no new requests.",
                       5000);

@@ -38,9 +38,11 @@ ApiError context_length_exceeded(int64_t window, int64_t num_prompt, int64_t num
 
 ApiError model_not_found(std::string_view name);  // 404
 ApiError not_found(std::string_view method, std::string_view path);
-ApiError http_error(int status, std::string message);              // code http_<status>
-ApiError invalid_api_key(bool missing);                            // 401
-ApiError overloaded(std::string message, int64_t retry_after_ms);  // 503
+ApiError http_error(int status, std::string message);                // code http_<status>
+ApiError invalid_api_key(bool missing);                              // 401
+ApiError overloaded(std::string message, int64_t retry_after_ms);    // 503
+ApiError rate_limited(std::string message, int64_t retry_after_ms);  // 429: a key's own quota
+ApiError deadline_unreachable(std::string message, int64_t retry_after_ms);  // 503
 ApiError draining();
 ApiError loading();
 ApiError internal_failure();  // 500, says nothing about our insides

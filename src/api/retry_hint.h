@@ -1,21 +1,16 @@
 #pragma once
-// How long a refused client should wait: the time the queue needs to drain, guessed from the last
-// step. Stateless, thread-safe.
+// How long a refused client should wait: until the machine has worked off what waits now, by the
+// same prediction that lets requests in. Stateless, thread-safe.
 
 #include <algorithm>
 #include <cstdint>
 
-#include "engine/engine.h"
+#include "admission/predicted_wait.h"
 
 namespace sparrow::api {
 
-// Waiting requests get in as running ones leave; an answer is taken for 256 steps.
-inline int64_t retry_after_ms(const EngineSnapshot& snapshot) {
-  constexpr double kStepsPerAnswer = 256;
-  const double rounds = 1.0 + static_cast<double>(snapshot.num_waiting) /
-                                  static_cast<double>(std::max(snapshot.num_running, 1));
-  const double wait_ms = rounds * kStepsPerAnswer * snapshot.step_ms_mean;
-  return static_cast<int64_t>(std::clamp(wait_ms, 1000.0, 60000.0));
+inline int64_t retry_after_ms(const LoadSnapshot& load) {
+  return static_cast<int64_t>(std::clamp(predicted_first_token_ms(load, {}, 0), 1000.0, 60'000.0));
 }
 
 }  // namespace sparrow::api

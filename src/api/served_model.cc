@@ -49,7 +49,12 @@ ServedModel::ServedModel(ModelInfo info, SystemRole system_role)
   }
   reasoning_tokens_.start = tokenizer.added_token_id("<think>").value_or(-1);
   reasoning_tokens_.end = tokenizer.added_token_id("</think>").value_or(-1);
-  if (reasoning_tokens_.start < 0 || reasoning_tokens_.end < 0) reasoning_tokens_ = {};
+  if (reasoning_tokens_.start < 0 || reasoning_tokens_.end < 0) {
+    reasoning_tokens_ = {};
+  } else {
+    reasoning_tokens_.closing = tokenizer.encode("\n\n", {.parse_added_tokens = false});
+    reasoning_tokens_.closing.insert(reasoning_tokens_.closing.begin(), reasoning_tokens_.end);
+  }
 
   stop_token_ids_ = info_.generation.eos_token_ids;
   if (stop_token_ids_.empty()) stop_token_ids_ = info_.config.eos_token_ids;

@@ -36,7 +36,8 @@ class ServedModel {
   std::string_view eos_text() const { return eos_text_; }
   // End-of-sequence ids and the role markers that leak when a turn goes on; sorted.
   const std::vector<TokenId>& stop_token_ids() const { return stop_token_ids_; }
-  // start and end of thinking, -1 each when the model has none.
+  // start and end of thinking, -1 each when the model has none, and what ends it early: the end
+  // token and a blank line, as the model itself writes them.
   ReasoningTokens reasoning_tokens() const { return reasoning_tokens_; }
   // No text of n tokens is longer than n times this.
   size_t longest_token_bytes() const { return longest_token_bytes_; }

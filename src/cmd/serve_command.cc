@@ -10,6 +10,7 @@
 #include "api/api_server.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "cmd/admission_options.h"
 #include "cmd/command.h"
 #include "cmd/model_session.h"
 #include "cmd/speculation_options.h"
@@ -89,6 +90,7 @@ api::ApiOptions api_options(const OptionValues& values) {
   options.reject_unknown_fields = values.text("unknown-fields") == "reject";
   options.default_max_tokens = static_cast<int>(values.integer("default-max-tokens"));
   options.max_concurrent_requests = static_cast<int>(values.integer("limit-concurrency"));
+  options.admission = admission_options(values);
   options.limits.max_n = static_cast<int>(values.integer("max-n"));
   return options;
 }

@@ -1,6 +1,7 @@
 // The options of `sparrow serve`. Names are those of vLLM where it has them, so that known command
 // lines run unchanged; what has no effect here says so in its help.
 
+#include "cmd/admission_options.h"
 #include "cmd/command.h"
 #include "cmd/model_options.h"
 #include "cmd/speculation_options.h"
@@ -221,6 +222,7 @@ constexpr const char* kExamples =
 
 std::vector<OptionSpec> all_options() {
   std::vector<OptionSpec> all = with_speculation_options(with_model_options({}));
+  all = with_admission_options(std::move(all));
   for (const auto& part :
        {server_options(), process_options(), limit_options(), answer_options()}) {
     all.insert(all.end(), part.begin(), part.end());

@@ -21,6 +21,12 @@ struct ReasoningTokens {
   TokenId start = -1;          // "<think>", -1: the model has none
   TokenId end = -1;            // "</think>"
   bool starts_inside = false;  // the prompt already opened the thinking
+  // Where the thinking is ended if the model does not do it: after max_tokens of it (-1: no bound),
+  // and early enough that answer_reserve of the request's max_tokens are left. `closing` is then
+  // put behind it, token by token as if sampled: the end token and what should follow it.
+  int max_tokens = -1;
+  int answer_reserve = 0;
+  std::vector<TokenId> closing;
 };
 
 struct StopRules {

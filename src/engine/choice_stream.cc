@@ -1,6 +1,7 @@
 #include "engine/choice_stream.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace sparrow {
 namespace {
@@ -76,6 +77,40 @@ bool ChoiceStream::switch_channel(TokenId id, std::vector<StreamEvent>& events) 
   if (stopped_) return true;  // a stop string ended with the text that was held back
   channel_ = opens ? TextChannel::kReasoning : TextChannel::kAnswer;
   return true;
+}
+
+std::optional<int> ChoiceStream::thinking_left(int num_output, int max_tokens) const {
+  const ReasoningTokens& reasoning = request_->reasoning;
+  if (channel_ != TextChannel::kReasoning || reasoning.closing.empty()) return std::nullopt;
+  const int room = max_tokens - static_cast<int>(reasoning.closing.size());
+  if (num_output >= room) return std::nullopt;  // not even one token of answer would follow
+  std::optional<int> left;
+  if (reasoning.max_tokens >= 0) left = reasoning.max_tokens - num_reasoning_tokens_;
+  if (reasoning.answer_reserve > 0) {
+    const int until_reserve = room - reasoning.answer_reserve - num_output;
+    left = std::min(left.value_or(until_reserve), until_reserve);
+  }
+  if (left) left = std::max(*left, 0);
+  return left;
+}
+
+int ChoiceStream::draft_limit(int num_output, int max_tokens) const {
+  constexpr int kNoLimit = std::numeric_limits<int>::max();
+  const ReasoningTokens& reasoning = request_->reasoning;
+  if (reasoning.closing.empty()) return kNoLimit;
+  if (channel_ == TextChannel::kReasoning) {
+    const std::optional<int> left = thinking_left(num_output, max_tokens);
+    return left ? num_output + std::max(*left, 1) : kNoLimit;
+  }
+  int soonest = kNoLimit;
+  if (reasoning.max_tokens >= 0) {
+    soonest = num_output + std::max(reasoning.max_tokens - num_reasoning_tokens_, 1);
+  }
+  if (reasoning.answer_reserve > 0) {
+    const int room = max_tokens - static_cast<int>(reasoning.closing.size());
+    soonest = std::min(soonest, std::max(room - reasoning.answer_reserve, num_output + 1));
+  }
+  return soonest;
 }
 
 FinishReason ChoiceStream::push(const SampledToken& token, std::span<const TokenLogprob> top,

@@ -30,6 +30,12 @@ class ChoiceStream {
   // The last event of the choice, with whatever text is left.
   void finish(const Sequence& sequence, std::vector<StreamEvent>& events);
 
+  // Thinking tokens until the request's `closing` is due; 0: now. Nothing while it never is: no
+  // bound, no room for an answer behind it, or the model is answering.
+  std::optional<int> thinking_left(int num_output, int max_tokens) const;
+  // The fewest output tokens until then, for a model that may also start to think.
+  int draft_limit(int num_output, int max_tokens) const;
+
   EventSink* sink() const { return sink_; }
   const Request& request() const { return *request_; }
 

@@ -16,8 +16,6 @@
 namespace sparrow {
 namespace {
 
-// Steps that may fail one after the other before the engine says it is broken.
-constexpr int kMaxFailedSteps = 3;
 // Weight of the newest value in the moving averages of the snapshot.
 constexpr double kAverageWeight = 0.1;
 
@@ -54,6 +52,7 @@ struct Engine::Impl final : public TokenConsumer {
         limits(executor.limits()),
         max_context(longest_sequence(limits)),
         inbox(options.inbox_capacity),
+        breaker(options.breaker),
         scheduler(scheduler_options(limits, options)) {
     if (metrics_in != nullptr) {
       metrics.emplace(*metrics_in, options.model_name, options.speculation.max_tokens);
@@ -61,6 +60,8 @@ struct Engine::Impl final : public TokenConsumer {
     mask_words_per_row = (limits.vocab_size + 31) / 32;
     load.num_blocks_total = limits.num_blocks;
     load.max_num_running = scheduler.max_running();
+    load.max_step_ms = options.max_step_ms;
+    load.max_step_rows = std::min(options.max_num_batched_tokens, limits.max_batch_tokens);
     published = load;
   }
 
@@ -78,8 +79,10 @@ struct Engine::Impl final : public TokenConsumer {
     ++report.num_tokens_out;
     TokenMasker* masker = sequence.request->masker.get();
     if (masker != nullptr && !masker->accept(token.id)) return FinishReason::kError;
-    return stream.text->push(token, top, sequence.num_output_tokens(), sequence.max_tokens,
-                             events_of(*stream.text));
+    const FinishReason reason = stream.text->push(token, top, sequence.num_output_tokens(),
+                                                  sequence.max_tokens, events_of(*stream.text));
+    if (reason == FinishReason::kNone) watch_thinking(sequence, *stream.text);
+    return reason;
   }
 
   void drain();
@@ -89,7 +92,9 @@ struct Engine::Impl final : public TokenConsumer {
   void assign_mask_rows(const BatchPlan& plan);
   void fill_masks(const BatchPlan& plan);
   void fill_mask_rows(const BatchPlan& plan, const Span& span, TokenMasker& masker);
-  void note_step(const BatchPlan& plan, bool step_failed, Duration elapsed);
+  void watch_thinking(Sequence& sequence, const ChoiceStream& text);
+  void close_thinking();
+  void note_step(const BatchPlan& plan, bool step_failed, Duration elapsed, TimePoint now);
   void run_step(const BatchPlan& plan, TimePoint now);
   void collect_finished(TimePoint now);
   void note_finish(const Sequence& sequence);
@@ -109,7 +114,7 @@ struct Engine::Impl final : public TokenConsumer {
   // Shared with other threads; each provides its own synchronization.
   Inbox inbox;
   std::atomic<int> num_not_started{0};  // sequences submitted and not yet in a step
-  std::atomic<bool> failed{false};
+  CircuitBreaker breaker;
   mutable std::mutex snapshot_mutex;  // held for a copy of a few words, once a step
   LoadSnapshot published;             // guarded by snapshot_mutex
 
@@ -120,11 +125,11 @@ struct Engine::Impl final : public TokenConsumer {
   std::vector<std::pair<EventSink*, std::vector<StreamEvent>>> outbox;
   std::vector<Submission> submissions;
   std::vector<uint64_t> cancels;
-  std::vector<uint64_t> retired;  // request ids of ended choices
+  std::vector<uint64_t> retired;    // request ids of ended choices
+  std::vector<Sequence*> to_close;  // their thinking ends with this step
   std::vector<uint32_t> mask_words;
   StepReport report;
   LoadSnapshot load;  // as of the last step
-  int num_failed_steps = 0;
 };
 
 Engine::Engine(Executor& executor, const Tokenizer& tokenizer, const EngineOptions& options,
@@ -140,19 +145,25 @@ Engine::~Engine() {
 Status Engine::submit(Request request, EventSink* sink) {
   Impl& impl = *impl_;
   CHECK(sink != nullptr);
-  if (impl.failed.load()) return unavailable("the engine has failed; restart the server");
   RETURN_IF_ERROR(validate_request(request, impl.max_context, impl.limits.vocab_size));
   std::vector<TokenId>& stop_ids = request.stop.token_ids;
   if (!std::is_sorted(stop_ids.begin(), stop_ids.end()))
     std::sort(stop_ids.begin(), stop_ids.end());
+  if (!impl.breaker.try_pass(request.arrival)) {
+    return unavailable("computing fails at present; a new try is made from time to time");
+  }
   const int count = request.num_choices;
   if (impl.num_not_started.fetch_add(count) + count > impl.options.max_num_queued_reqs) {
     impl.num_not_started.fetch_sub(count);
+    impl.breaker.give_back();
     return resource_exhausted(fmt::format("{} requests are waiting already (--max-num-queued-reqs)",
                                           impl.options.max_num_queued_reqs));
   }
   const Status accepted = impl.inbox.try_submit({std::move(request), sink});
-  if (!accepted.ok()) impl.num_not_started.fetch_sub(count);
+  if (!accepted.ok()) {
+    impl.num_not_started.fetch_sub(count);
+    impl.breaker.give_back();
+  }
   return accepted;
 }
 
@@ -174,7 +185,8 @@ StepReport Engine::step(TimePoint now) {
   impl.report = {};
   impl.drain();
   impl.scheduler.expire(now);
-  if (impl.failed.load()) impl.scheduler.finish_all(FinishReason::kError);
+  const bool is_open = impl.breaker.view().state == BreakerState::kOpen;
+  if (is_open) impl.scheduler.finish_all(FinishReason::kError);
   const BatchPlan& plan = impl.scheduler.plan(now);
   impl.release_slots();
   if (!plan.empty()) impl.run_step(plan, now);
@@ -221,6 +233,8 @@ void Engine::Impl::add_choice(const std::shared_ptr<const Request>& request, int
   free_streams.pop_back();
   streams[static_cast<size_t>(sequence->stream_index)] = {
       std::make_unique<ChoiceStream>(tokenizer, request, choice, sink), kNever};
+  const Stream& stream = streams[static_cast<size_t>(sequence->stream_index)];
+  sequence->draft_end = stream.text->draft_limit(0, sequence->max_tokens);
   scheduler.add(std::move(sequence));
 }
 
@@ -279,12 +293,44 @@ void Engine::Impl::run_step(const BatchPlan& plan, TimePoint now) {
   const StepResult& result = executor.wait(ticket);
 
   const Duration elapsed{std::max<int64_t>(result.elapsed_ns, 0)};
-  note_step(plan, result.failed, elapsed);
+  note_step(plan, result.failed, elapsed, now);
+  to_close.clear();
   scheduler.commit(result, now + elapsed, *this);
+  close_thinking();
   if (metrics) metrics->on_speculation(scheduler.speculation());
 }
 
-void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration elapsed) {
+// Called with every token, so that the step in which the thinking ends has no guesses beyond it.
+void Engine::Impl::watch_thinking(Sequence& sequence, const ChoiceStream& text) {
+  const int num_output = sequence.num_output_tokens();
+  sequence.draft_end = text.draft_limit(num_output, sequence.max_tokens);
+  if (text.thinking_left(num_output, sequence.max_tokens) == 0) to_close.push_back(&sequence);
+}
+
+// The closing tokens count and stream like sampled ones; the next step computes them.
+void Engine::Impl::close_thinking() {
+  for (Sequence* sequence : to_close) {
+    ChoiceStream& text = *streams[static_cast<size_t>(sequence->stream_index)].text;
+    TokenMasker* masker = sequence->request->masker.get();
+    FinishReason reason = FinishReason::kNone;
+    for (const TokenId id : sequence->request->reasoning.closing) {
+      scheduler.append_forced(*sequence, {&id, 1});
+      if (metrics) metrics->on_token(*sequence, sequence->last_token);
+      if (masker != nullptr && !masker->accept(id)) {
+        reason = FinishReason::kError;
+      } else {
+        reason = text.push({.id = id}, {}, sequence->num_output_tokens(), sequence->max_tokens,
+                           events_of(text));
+      }
+      if (reason != FinishReason::kNone) break;
+    }
+    sequence->draft_end = text.draft_limit(sequence->num_output_tokens(), sequence->max_tokens);
+    if (reason != FinishReason::kNone) scheduler.finish(*sequence, reason);
+  }
+}
+
+void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration elapsed,
+                             TimePoint now) {
   report.worked = true;
   report.num_spans = static_cast<int>(plan.spans.size());
   report.num_tokens_in = plan.num_tokens();
@@ -293,8 +339,11 @@ void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration e
     report.context_tokens += span.first_position + span.num_tokens;
     report.num_tokens_drafted += span.num_drafts;
   }
-  num_failed_steps = step_failed ? num_failed_steps + 1 : 0;
-  if (num_failed_steps >= kMaxFailedSteps) failed.store(true);
+  if (step_failed) {
+    breaker.on_failure(now + elapsed);
+  } else {
+    breaker.on_success();
+  }
   if (metrics) metrics->on_step(plan.num_tokens(), scheduler.num_preemptions());
   if (step_failed || elapsed.count() <= 0) return;
   load.last_step_ms = to_ms(elapsed);
@@ -351,7 +400,10 @@ void Engine::Impl::publish() {
 
 void Engine::Impl::publish_snapshot(TimePoint now) {
   ++load.num_steps;
-  load.failed = failed.load();
+  const CircuitBreaker::View circuit = breaker.view();
+  load.failed = circuit.has_given_up;
+  load.breaker = circuit.state;
+  load.breaker_retry_at = circuit.retry_at;
   load.num_running = scheduler.num_running();
   load.num_waiting = scheduler.num_waiting();
   load.num_waiting_prompt_tokens = scheduler.num_uncomputed_prompt_tokens();

@@ -31,6 +31,7 @@ struct EngineOptions {
   int max_num_queued_reqs = 1024;      // waiting requests; beyond it submit() refuses
   size_t inbox_capacity = 4096;        // commands not yet drained
   std::string model_name = "sparrow";  // label of the metrics
+  BreakerOptions breaker;              // when the executor counts as failing
   SpeculationOptions speculation;      // guesses that shorten repeating text; off by default
   PrefixOptions prefix;                // KV blocks shared by sequences with the same beginning
 };
@@ -57,9 +58,9 @@ class Engine {
   ~Engine();
 
   // Takes the request, or says why not: kResourceExhausted (queue full), kUnavailable (stopping, or
-  // the executor failed), kInvalidArgument (longer than the machine can ever hold, with the number
-  // that would fit; or a field that breaks the rules of core/request.h, by name). Request ids are
-  // unique among live requests.
+  // the breaker is open because the executor fails), kInvalidArgument (longer than the machine can
+  // ever hold, with the number that would fit; or a field that breaks the rules of core/request.h,
+  // by name). Request ids are unique among live requests.
   Status submit(Request request, EventSink* sink);
   // The choices end with kCancelled at the start of the next step. Unknown ids are ignored.
   void cancel(uint64_t request_id);

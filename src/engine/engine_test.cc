@@ -251,20 +251,47 @@ TEST_F(EngineTest, FailedStep_EndsItsSequencesOnly) {
   EXPECT_FALSE(engine_->snapshot().failed);
 }
 
-TEST_F(EngineTest, RepeatedFailure_EndsEverythingAndRefusesTheRest) {
+TEST_F(EngineTest, RepeatedFailure_EndsEverythingAndRefusesUntilAProbeSucceeds) {
   FakeExecutorOptions fake = letters();
-  fake.fails = [](uint64_t step) { return step >= 3; };
+  bool works = false;
+  fake.fails = [&works](uint64_t step) { return !works && step >= 3; };
   EngineOptions options;
   options.max_num_seqs = 1;
+  options.breaker.cooldown_ms = 1000;
   make(fake, options);
   for (uint64_t id = 1; id <= 9; ++id) submit(test_request(id, prompt_of(id, 4), 30));
   run();
   for (uint64_t id = 1; id <= 9; ++id) {
     EXPECT_EQ(sink_.at(id).finishes, std::vector<FinishReason>{FinishReason::kError});
   }
+  EXPECT_EQ(engine_->snapshot().breaker, BreakerState::kOpen);
+  const auto ask = [&](uint64_t id) {
+    Request request = test_request(id, prompt_of(id, 4), 5);
+    request.arrival = clock_.now();
+    return engine_->submit(std::move(request), &sink_).code();
+  };
+  EXPECT_EQ(ask(10), StatusCode::kUnavailable) << "at once, nothing is tried";
+  // Probes that fail end with an error, and a restart is asked for; they still go on.
+  uint64_t id = 11;
+  for (const double cooldown_ms : {1000.0, 2000.0}) {
+    clock_.advance(from_ms(cooldown_ms + 10));  // from the end of the failed step
+    EXPECT_EQ(ask(id), StatusCode::kOk);
+    EXPECT_EQ(ask(id + 1), StatusCode::kUnavailable) << "one probe at a time";
+    run();
+    EXPECT_EQ(sink_.at(id).finishes, std::vector<FinishReason>{FinishReason::kError});
+    id += 2;
+  }
   EXPECT_TRUE(engine_->snapshot().failed);
-  EXPECT_EQ(engine_->submit(test_request(10, prompt_of(1, 4), 5), &sink_).code(),
-            StatusCode::kUnavailable);
+  works = true;
+  clock_.advance(from_ms(4010));
+  EXPECT_EQ(ask(id), StatusCode::kOk);
+  run();
+  EXPECT_EQ(sink_.at(id).finishes, std::vector<FinishReason>{FinishReason::kMaxTokens});
+  EXPECT_EQ(engine_->snapshot().breaker, BreakerState::kClosed);
+  EXPECT_FALSE(engine_->snapshot().failed);
+  EXPECT_EQ(ask(id + 1), StatusCode::kOk);
+  EXPECT_EQ(ask(id + 2), StatusCode::kOk);
+  run();
 }
 
 TEST_F(EngineTest, Submit_RefusesBrokenFieldsByName) {

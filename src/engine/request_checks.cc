@@ -9,6 +9,7 @@ constexpr int kMaxChoices = 128;
 // Stop strings cost a step per byte of text and string, and a table as long as they are.
 constexpr size_t kMaxStopStrings = 64;
 constexpr size_t kMaxStopBytes = 16384;
+constexpr size_t kMaxClosingTokens = 16;
 
 Status validate_stop_rules(const StopRules& stop) {
   if (stop.max_tokens < 1) {
@@ -27,6 +28,25 @@ Status validate_stop_rules(const StopRules& stop) {
   if (num_bytes > kMaxStopBytes) {
     return invalid_argument(
         fmt::format("stop has {} bytes, at most {} are allowed", num_bytes, kMaxStopBytes));
+  }
+  return ok_status();
+}
+
+Status validate_reasoning(const ReasoningTokens& reasoning, int vocab_size) {
+  if (reasoning.max_tokens < -1 || reasoning.answer_reserve < 0) {
+    return invalid_argument(fmt::format(
+        "the thinking budget is {} and the answer reserve {}, must be at least -1 and 0",
+        reasoning.max_tokens, reasoning.answer_reserve));
+  }
+  if (reasoning.closing.size() > kMaxClosingTokens) {
+    return invalid_argument(fmt::format("{} tokens close the thinking, at most {} are allowed",
+                                        reasoning.closing.size(), kMaxClosingTokens));
+  }
+  for (const TokenId id : reasoning.closing) {
+    if (id < 0 || id >= vocab_size) {
+      return invalid_argument(
+          fmt::format("the thinking is closed by token id {}, must be 0..{}", id, vocab_size - 1));
+    }
   }
   return ok_status();
 }
@@ -56,6 +76,7 @@ Status validate_request(const Request& request, int max_context, int vocab_size)
     return invalid_argument("a constrained answer with n > 1 is not supported");
   }
   RETURN_IF_ERROR(validate_stop_rules(request.stop));
+  RETURN_IF_ERROR(validate_reasoning(request.reasoning, vocab_size));
   return validate_sampling_params(request.sampling, vocab_size);
 }
 

@@ -127,6 +127,13 @@ void Scheduler::append_forced(Sequence& sequence, std::span<const TokenId> token
   sequence.slot_is_stale = true;
 }
 
+void Scheduler::finish(Sequence& sequence, FinishReason reason) {
+  CHECK(plan_.empty());
+  end(sequence, reason);
+  sweep(waiting_);
+  sweep(running_);
+}
+
 void Scheduler::truncate(Sequence& sequence, int num_tokens) {
   CHECK(plan_.empty() && sequence.state != SequenceState::kFinished);
   CHECK(num_tokens >= sequence.num_prompt_tokens && num_tokens <= sequence.num_tokens());
@@ -379,7 +386,8 @@ void Scheduler::add_drafts(Planned& planned, int limit) {
     sequence.drafting = std::make_unique<Drafting>(options_.speculation);
   }
   // The step's own token comes after the guesses.
-  limit = std::min(limit, sequence.max_tokens - sequence.num_output_tokens() - 1);
+  const int last = std::min(sequence.max_tokens, sequence.draft_end);
+  limit = std::min(limit, last - sequence.num_output_tokens() - 1);
   const int end = sequence.num_computed + 1;
   const int num_held = static_cast<int>(sequence.blocks.size()) + blocks_.num_available();
   limit = std::min(limit, num_held * options_.block_tokens - end);

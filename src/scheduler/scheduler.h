@@ -91,6 +91,8 @@ class Scheduler {
   // span.
   void append_forced(Sequence& sequence, std::span<const TokenId> tokens);
   void truncate(Sequence& sequence, int num_tokens);
+  // Ends one choice, with what it has.
+  void finish(Sequence& sequence, FinishReason reason);
 
   // The plan stays valid and unchanged until commit(). Empty when nothing can run.
   const BatchPlan& plan(TimePoint now);

@@ -7,6 +7,7 @@
 // executor.
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -53,6 +54,8 @@ struct Sequence {
   SequenceState state = SequenceState::kWaiting;
   FinishReason finish = FinishReason::kNone;
   int num_preemptions = 0;
+  // Guesses do not reach beyond this many output tokens: the engine may put others there.
+  int draft_end = std::numeric_limits<int>::max();
   std::unique_ptr<Drafting> drafting;  // made when the first guesses are asked for
 
   TimePoint first_planned = kNever;

@@ -1,9 +1,43 @@
+#include <algorithm>
+
 #include "api/endpoints/endpoints.h"
 #include "api/request/chat_request.h"
 #include "api/stream/chat_format.h"
 
 namespace sparrow::api {
 namespace {
+
+// A budget that was asked for comes with a part of max_tokens that only the answer may use.
+void limit_thinking(const ApiOptions& options, const GenerationParams& params, Request& request) {
+  if (!params.thinking_budget || *params.thinking_budget < 0) return;
+  request.reasoning.max_tokens = *params.thinking_budget;
+  request.reasoning.answer_reserve =
+      std::min(options.admission.degradation.answer_reserve, request.stop.max_tokens / 2);
+}
+
+// What the request leaves to the server when the load is high.
+RequestShape shape_of(const ChatRequest& chat, const Request& request) {
+  RequestShape shape;
+  shape.thinks = request.reasoning.end >= 0 && chat.turn.thinking;
+  shape.thinking_budget = chat.params.thinking_budget;
+  shape.max_tokens_open = !chat.params.max_tokens;
+  shape.temperature_open = !chat.params.temperature_given;
+  shape.max_tokens = request.stop.max_tokens;
+  shape.temperature = request.sampling.temperature;
+  return shape;
+}
+
+std::string last_question(const ChatTurn& turn) {
+  const boost::json::array& messages = turn.chat.messages;
+  for (size_t i = messages.size(); i-- > 0;) {
+    const boost::json::object& message = messages[i].get_object();
+    const boost::json::string* content = message.at("content").if_string();
+    if (message.at("role").get_string() == "user" && content != nullptr) {
+      return std::string(content->data(), content->size());
+    }
+  }
+  return {};
+}
 
 Request make_request(ApiContext& context, const ServedModel& model, const ChatRequest& chat,
                      ChatPrompt& prompt, const std::string& label) {
@@ -14,6 +48,7 @@ Request make_request(ApiContext& context, const ServedModel& model, const ChatRe
   request.stop = chat.params.stop;
   request.reasoning = model.reasoning_tokens();
   request.reasoning.starts_inside = prompt.starts_inside_thinking;
+  limit_thinking(context.options(), chat.params, request);
   request.num_choices = chat.params.num_choices;
   request.skip_special_tokens = chat.params.skip_special_tokens;
   request.speculative = chat.params.speculative;
@@ -63,6 +98,9 @@ MaybeError prepare_chat(ApiContext& context, const http::Request& http_request,
   if (reply.return_token_ids) reply.prompt_token_ids.push_back(prompt.tokens);
   prepared.headers = reply_headers(reply.warnings);
   prepared.requests.push_back(make_request(context, model, chat, prompt, reply.id));
+  prepared.shape = shape_of(chat, prepared.requests.back());
+  prepared.is_chat = true;
+  prepared.question = last_question(chat.turn);
   if (reply.stream) {
     prepared.format = std::make_unique<ChatStreamFormat>(std::move(reply), format);
   } else {

@@ -61,6 +61,10 @@ MaybeError prepare_completion(ApiContext& context, const http::Request& http_req
   }
   prepared.headers = reply_headers(reply.warnings);
   add_requests(context, asked, reply.id, prepared);
+  prepared.shape.max_tokens_open = !asked.params.max_tokens;
+  prepared.shape.temperature_open = !asked.params.temperature_given;
+  prepared.shape.max_tokens = asked.params.stop.max_tokens;
+  prepared.shape.temperature = asked.params.sampling.temperature;
   if (reply.stream) {
     prepared.format = std::make_unique<CompletionStreamFormat>(std::move(reply), std::move(format));
   } else {

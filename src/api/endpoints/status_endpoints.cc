@@ -9,15 +9,21 @@ struct Health {
   const char* state;
   bool serving;    // can answer, if only what is running
   bool accepting;  // takes new requests
+  bool alive;      // no reason to start the process anew
 };
 
 // From values the engine publishes: never waits for it.
 Health health_of(ApiContext& context) {
   const Serving* serving = context.serving();
-  if (serving == nullptr) return {"loading", false, false};
-  if (serving->engine->snapshot().failed) return {"failed", false, false};
-  if (context.state().phase == ServerPhase::kDraining) return {"draining", true, false};
-  return {"ready", true, true};
+  if (serving == nullptr) return {"loading", false, false, true};
+  const EngineSnapshot load = serving->engine->snapshot();
+  if (load.failed) return {"failed", false, false, false};
+  if (context.state().phase == ServerPhase::kDraining) return {"draining", true, false, true};
+  if (load.breaker != BreakerState::kClosed) {
+    // Ready again when the next probe may come, or no router would ever send one.
+    return {"failing", false, context.clock().now() >= load.breaker_retry_at, true};
+  }
+  return {"ready", true, true, true};
 }
 
 void send_state(const http::Call& call, const char* state, bool good) {
@@ -29,6 +35,7 @@ void send_state(const http::Call& call, const char* state, bool good) {
 }
 
 void send_metrics(const http::Call& call, ApiContext& context) {
+  context.update_gate();
   http::Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   response.body = context.metrics().render();
@@ -47,8 +54,7 @@ void add_status_endpoints(http::Router& router, ApiContext& context) {
   // A slow load and a drain are no reason to kill the process; a failed engine is.
   router.add("GET", "/livez", [&context](const http::Call& call) {
     const Health health = health_of(context);
-    const bool failed = context.serving() != nullptr && !health.serving;
-    send_state(call, health.state, !failed);
+    send_state(call, health.state, health.alive);
   });
   router.add("GET", "/readyz", [&context](const http::Call& call) {
     const Health health = health_of(context);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "api/request/field_table.h"
 
@@ -16,28 +18,47 @@ constexpr std::string_view kReservedKwargs[] = {
     "messages",  "tools",     "documents",     "add_generation_prompt", "continue_final_message",
     "bos_token", "eos_token", "chat_template", "raise_exception",       "strftime_now"};
 
-constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium",
-                                         "high", "xhigh",   "max", "ultra"};
+constexpr int kNoBudget = -1;
 
-MaybeError parse_effort(std::string_view effort, std::string_view field, ChatTurn& turn,
-                        std::vector<std::string>& warnings) {
-  if (std::find(std::begin(kEfforts), std::end(kEfforts), effort) == std::end(kEfforts)) {
-    return invalid_request(
-        std::string(field),
-        fmt::format("{} must be one of none, minimal, low, medium, high, xhigh.", field));
+// What an effort stands for, in tokens of thinking: R1 uses some thousands on a usual question.
+constexpr std::pair<std::string_view, int> kEfforts[] = {
+    {"none", 0},     {"minimal", 256},     {"low", 1024},      {"medium", 4096},
+    {"high", 16384}, {"xhigh", kNoBudget}, {"max", kNoBudget}, {"ultra", kNoBudget}};
+
+// The names under which servers take a budget; the first that is there counts.
+constexpr std::string_view kBudgetFields[] = {"thinking_budget", "thinking_token_budget",
+                                              "thinking_budget_tokens", "reasoning_budget_tokens"};
+
+MaybeError parse_effort(std::string_view effort, std::string_view field,
+                        std::optional<int>& budget) {
+  for (const auto& [name, tokens] : kEfforts) {
+    if (effort != name) continue;
+    budget = tokens;
+    return std::nullopt;
   }
-  if (effort == "none") {
-    turn.thinking = false;
-  } else {
-    add_warning(warnings, field);  // levels have no effect before thinking budgets exist
-  }
-  return std::nullopt;
+  return invalid_request(
+      std::string(field),
+      fmt::format("{} must be one of none, minimal, low, medium, high, xhigh.", field));
 }
 
-MaybeError parse_thinking(const json::object& body, ChatTurn& turn,
-                          std::vector<std::string>& warnings) {
+// A number goes before an effort.
+void choose_budget(const json::object& body, ChatRequest& request, std::optional<int> of_effort) {
+  ChatTurn& turn = request.turn;
+  std::optional<int>& budget = request.params.thinking_budget;
+  for (const std::string_view name : kBudgetFields) {
+    const auto tokens = read_integer(body, name);
+    if (tokens && !budget) budget = static_cast<int>(*tokens);
+  }
+  if (!budget) budget = turn.thinking_budget;
+  if (!budget) budget = of_effort;
+  if (budget == 0) turn.thinking = false;
+}
+
+MaybeError parse_thinking(const json::object& body, ChatRequest& request) {
+  ChatTurn& turn = request.turn;
+  std::optional<int> of_effort;
   if (const auto effort = read_string(body, "reasoning_effort")) {
-    if (auto error = parse_effort(*effort, "reasoning_effort", turn, warnings)) return error;
+    if (auto error = parse_effort(*effort, "reasoning_effort", of_effort)) return error;
   }
   if (const json::value* reasoning = read_value(body, "reasoning")) {
     const json::value* effort = read_value(reasoning->get_object(), "effort");
@@ -46,16 +67,17 @@ MaybeError parse_thinking(const json::object& body, ChatTurn& turn,
     }
     if (effort != nullptr) {
       const std::string_view text = as_view(effort->get_string());
-      if (auto error = parse_effort(text, "reasoning.effort", turn, warnings)) return error;
+      if (auto error = parse_effort(text, "reasoning.effort", of_effort)) return error;
     }
   }
   if (const json::value* think = read_value(body, "think")) {
     if (think->is_bool()) {
       if (!think->get_bool()) turn.thinking = false;
-    } else if (auto error = parse_effort(as_view(think->get_string()), "think", turn, warnings)) {
+    } else if (auto error = parse_effort(as_view(think->get_string()), "think", of_effort)) {
       return error;
     }
   }
+  choose_budget(body, request, of_effort);
   return std::nullopt;
 }
 
@@ -74,6 +96,15 @@ MaybeError parse_kwargs(const json::object& body, const ApiLimits& limits, ChatT
         std::end(kReservedKwargs)) {
       return unsupported_parameter(fmt::format("chat_template_kwargs.{}", name),
                                    fmt::format("chat_template_kwargs may not replace {}.", name));
+    }
+    if (name == "thinking_budget") {
+      const auto tokens = as_integer(item);
+      if (!tokens || *tokens < kNoBudget || *tokens > std::numeric_limits<int>::max()) {
+        return invalid_request(
+            "chat_template_kwargs.thinking_budget",
+            "chat_template_kwargs.thinking_budget must be a whole number, at least -1.");
+      }
+      turn.thinking_budget = static_cast<int>(*tokens);
     }
     const bool switches_thinking = name == "enable_thinking" || name == "thinking";
     if (switches_thinking && item.is_bool() && !item.get_bool()) turn.thinking = false;
@@ -244,7 +275,7 @@ MaybeError parse_chat_request(const json::object& body, const ServedModel& model
   if (auto error = parse_chat_turn(body, model, options.limits, request.turn, warnings)) {
     return error;
   }
-  if (auto error = parse_thinking(body, request.turn, warnings)) return error;
+  if (auto error = parse_thinking(body, request)) return error;
   if (auto error = parse_chat_logprobs(body, request)) return error;
   request.reasoning_field = options.reasoning_field;
   if (!read_bool(body, "separate_reasoning").value_or(true)) {

@@ -3,6 +3,7 @@
 // validated. ChatPrompt: its tokens. Plain values; the functions are stateless and thread-safe.
 
 #include <boost/json/object.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct ChatTurn {
   boost::json::object template_kwargs;
   bool add_generation_prompt = true;
   bool continue_final_message = false;
-  bool thinking = true;  // false: the prompt closes the thinking before it starts
+  bool thinking = true;                // false: the prompt closes the thinking before it starts
+  std::optional<int> thinking_budget;  // of chat_template_kwargs, see GenerationParams
 };
 
 struct ChatRequest {

@@ -156,8 +156,8 @@ TEST(ChatRequest, RefusedFields_AreNamed) {
   for (const char* field :
        {R"("tools":[{"type":"function"}])", R"("audio":{"voice":"x"})", R"("guided_json":{"a":1})",
         R"("response_format":{"type":"json_object"})", R"("use_beam_search":true)",
-        R"("thinking_token_budget":5)", R"("modalities":["text","audio"])",
-        R"("chat_template":"{{x}}")", R"("chat_template_kwargs":{"messages":[]})",
+        R"("modalities":["text","audio"])", R"("chat_template":"{{x}}")",
+        R"("chat_template_kwargs":{"messages":[]})",
         R"("chat_template_kwargs":{"bos_token":""})"}) {
     ChatRequest request;
     const MaybeError error = parse(with_field(field), request);

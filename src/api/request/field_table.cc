@@ -27,7 +27,6 @@ constexpr const char* kTextOnly = "This model reads and writes text only.";
 constexpr const char* kConstraint =
     "Structured output is not available in this version of the server.";
 constexpr const char* kTools = "Tool calls are not available in this version of the server.";
-constexpr const char* kBudget = "Thinking budgets are not available in this version of the server.";
 
 bool is_type(const json::value& value, FieldType type) {
   switch (type) {
@@ -219,6 +218,10 @@ constexpr FieldSpec kFields[] = {
     {"reasoning_effort", kHonoured, kChat, kString},
     {"reasoning", kHonoured, kChat, kObject},
     {"think", kHonoured, kChat, kBoolOrString},
+    {"thinking_budget", kHonoured, kChat, kInteger, -1, kInt32Max},  // -1: no bound; 0: no thinking
+    {"thinking_token_budget", kHonoured, kChat, kInteger, -1, kInt32Max},
+    {"thinking_budget_tokens", kHonoured, kChat, kInteger, -1, kInt32Max},
+    {"reasoning_budget_tokens", kHonoured, kChat, kInteger, -1, kInt32Max},
     // Who asks.
     {"user", kHonoured, kBoth, kString},
     {"safety_identifier", kHonoured, kChat, kString},
@@ -252,9 +255,6 @@ constexpr FieldSpec kFields[] = {
     {"guided_choice", kRefused, kBoth, kAny, 0, 0, kConstraint},
     {"guided_grammar", kRefused, kBoth, kAny, 0, 0, kConstraint},
     {"grammar", kRefused, kBoth, kAny, 0, 0, kConstraint},
-    {"thinking_token_budget", kRefused, kChat, kAny, 0, 0, kBudget},
-    {"thinking_budget_tokens", kRefused, kChat, kAny, 0, 0, kBudget},
-    {"reasoning_budget_tokens", kRefused, kChat, kAny, 0, 0, kBudget},
     {"repetition_detection", kRefused, kBoth, kAny},
     {"prompt_logprobs", kRefused, kBoth, kAny},
     {"chat_template", kRefused, kChat | kTokenize, kAny, 0, 0,

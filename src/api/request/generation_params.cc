@@ -195,6 +195,7 @@ MaybeError parse_generation_params(const json::object& body, const ServedModel& 
   if (auto error = parse_stream_options(body, params)) return error;
   params.max_tokens = read_integer(body, "max_completion_tokens");
   if (!params.max_tokens) params.max_tokens = read_integer(body, "max_tokens");
+  params.temperature_given = read_number(body, "temperature").has_value();
   params.stream = read_bool(body, "stream").value_or(false);
   params.return_token_ids = read_bool(body, "return_token_ids").value_or(false);
   params.skip_special_tokens = read_bool(body, "skip_special_tokens").value_or(true);

@@ -19,6 +19,8 @@ struct GenerationParams {
   SamplingParams sampling;
   StopRules stop;  // max_tokens is set by set_max_tokens() once the prompt's length is known
   std::optional<int64_t> max_tokens;  // as the client wrote it
+  bool temperature_given = false;
+  std::optional<int> thinking_budget;  // of the reasoning tokens; -1: none, and that is wanted
   int num_choices = 1;
   int priority = 0;
   std::string user;

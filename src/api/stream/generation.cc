@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/gate.h"
 #include "api/retry_hint.h"
 #include "base/check.h"
 
@@ -13,6 +14,7 @@ Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Respon
       engine_(engine),
       clock_(clock),
       ticket_(std::move(ticket)),
+      gate_ticket_(std::move(prepared.ticket)),
       format_(std::move(prepared.format)),
       streams_(format_->reply().stream),
       headers_(std::move(prepared.headers)),
@@ -29,13 +31,42 @@ Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Respon
   running_.resize(totals_.finishes.size());
 }
 
+Generation::~Generation() {
+  const bool was_computed = totals_.num_output_tokens > 0;
+  if (gate_ticket_ == nullptr || !was_computed) return;
+  gate_ticket_->set_tokens_used(totals_.num_prompt_tokens + totals_.num_output_tokens);
+}
+
+void Generation::answer_at_once(const std::string& text) {
+  const uint64_t first = request_ids_.front();
+  for (size_t i = 0; i < running_.size() && !over_; ++i) {
+    const auto choices = static_cast<size_t>(choices_per_prompt_);
+    StreamEvent event;
+    event.request_id = first + i / choices;
+    event.choice = static_cast<int>(i % choices);
+    event.text = text;
+    event.finish = FinishReason::kStopToken;
+    on_event(event);
+  }
+}
+
+ApiError Generation::submit_error(const Status& status) {
+  const EngineSnapshot load = engine_.snapshot();
+  if (status.code() == StatusCode::kUnavailable && load.breaker != BreakerState::kClosed) {
+    if (gate_ticket_ != nullptr) gate_ticket_->note_refusal(RejectReason::kBreakerOpen);
+    return breaker_open(to_ms(load.breaker_retry_at - clock_.now()));
+  }
+  if (status.code() == StatusCode::kResourceExhausted && gate_ticket_ != nullptr) {
+    gate_ticket_->note_refusal(RejectReason::kQueueFull);
+  }
+  return error_from_status(status, retry_after_ms(load));
+}
+
 bool Generation::submit(EventSink* sink) {
   for (Request& request : requests_) {
     const Status status = engine_.submit(std::move(request), sink);
     if (status.ok()) continue;
-    const EngineSnapshot snapshot = engine_.snapshot();
-    fail(snapshot.failed ? internal_failure()
-                         : error_from_status(status, retry_after_ms(snapshot)));
+    fail(submit_error(status));
     return false;
   }
   requests_.clear();

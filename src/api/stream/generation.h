@@ -4,11 +4,13 @@
 // status. Every method on the loop thread of its responder, except the constructor.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "api/api_state.h"
 #include "api/engine_port.h"
+#include "api/gate_ticket.h"
 #include "api/stream/response_format.h"
 #include "core/request.h"
 #include "http/http_types.h"
@@ -20,6 +22,13 @@ struct PreparedGeneration {
   std::vector<Request> requests;
   std::unique_ptr<ResponseFormat> format;
   http::Headers headers;  // of the reply
+  // For the gate.
+  RequestShape shape;
+  bool is_chat = false;
+  std::string question;  // the last message of the user, of a chat
+  // Of the gate.
+  std::optional<std::string> ready_answer;  // sent instead of computing
+  std::shared_ptr<GateTicket> ticket;
 };
 
 class Generation {
@@ -27,7 +36,11 @@ class Generation {
   Generation(PreparedGeneration prepared, std::shared_ptr<http::Responder> responder,
              EnginePort& engine, const Clock& clock, ActiveTicket ticket);
 
+  ~Generation();
+
   const std::vector<uint64_t>& request_ids() const { return request_ids_; }
+  // Sends an answer that was not computed here; then it is over.
+  void answer_at_once(const std::string& text);
   // Hands the requests to the engine. False: refused, and the client has been told.
   bool submit(EventSink* sink);
   void on_event(const StreamEvent& event);
@@ -46,6 +59,7 @@ class Generation {
   };
   void start_stream();
   void fail(const ApiError& error);
+  ApiError submit_error(const Status& status);
   void count(size_t index, bool first_of_prompt, const StreamEvent& event);
   void finish();
 
@@ -53,6 +67,7 @@ class Generation {
   EnginePort& engine_;
   const Clock& clock_;
   const ActiveTicket ticket_;
+  const std::shared_ptr<GateTicket> gate_ticket_;  // null in tests without a gate
   const std::unique_ptr<ResponseFormat> format_;
   const bool streams_;
   http::Headers headers_;

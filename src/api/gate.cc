@@ -1,0 +1,190 @@
+#include "api/gate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "api/friendly_message.h"
+#include "api/request/client_patience.h"
+
+namespace sparrow::api {
+namespace {
+
+AdmissionRequest admission_request(const http::Request& http_request, const Caller& caller,
+                                   const ClientPatience& patience,
+                                   const PreparedGeneration& prepared) {
+  AdmissionRequest out;
+  out.key = caller.tenant;
+  out.limits = caller.limits;
+  out.num_sequences = 0;
+  for (const Request& request : prepared.requests) {
+    out.num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
+    out.num_sequences += request.num_choices;
+  }
+  out.shape = prepared.shape;
+  out.first_token_within_ms = patience.first_token_ms;
+  out.total_within_ms = patience.total_ms;
+  const std::string_view retries = http_request.header("x-stainless-retry-count");
+  out.is_retry = !retries.empty() && retries != "0";
+  return out;
+}
+
+// As OpenAI writes it: 120ms, 1.5s, 6m0s.
+std::string duration_text(double ms) {
+  if (ms < 1000) return fmt::format("{:.0f}ms", std::ceil(ms));
+  const auto seconds = static_cast<int64_t>(std::ceil(ms / 1000));
+  if (seconds < 60) return fmt::format("{}s", seconds);
+  return fmt::format("{}m{}s", seconds / 60, seconds % 60);
+}
+
+void add_limit_headers(const KeyStatus& status, http::Headers& headers) {
+  if (status.limits.requests_per_minute > 0) {
+    headers.emplace_back("x-ratelimit-limit-requests",
+                         fmt::format("{}", status.limits.requests_per_minute));
+    headers.emplace_back("x-ratelimit-remaining-requests",
+                         fmt::format("{}", status.remaining_requests));
+    headers.emplace_back("x-ratelimit-reset-requests", duration_text(status.reset_requests_ms));
+  }
+  if (status.limits.tokens_per_minute > 0) {
+    headers.emplace_back("x-ratelimit-limit-tokens",
+                         fmt::format("{}", status.limits.tokens_per_minute));
+    headers.emplace_back("x-ratelimit-remaining-tokens",
+                         fmt::format("{}", status.remaining_tokens));
+    headers.emplace_back("x-ratelimit-reset-tokens", duration_text(status.reset_tokens_ms));
+  }
+}
+
+std::string key_limit_text(RejectReason reason, const KeyLimits& limits) {
+  if (reason == RejectReason::kRequestsPerMinute) {
+    return fmt::format("This key may send {} requests a minute.", limits.requests_per_minute);
+  }
+  if (reason == RejectReason::kTokensPerMinute) {
+    return fmt::format(
+        "This key may use {} tokens a minute, prompts and answers together. Lower max_tokens or "
+        "wait.",
+        limits.tokens_per_minute);
+  }
+  return fmt::format("This key may have {} requests in work at once.", limits.max_concurrent);
+}
+
+std::string load_text(const Verdict& verdict) {
+  switch (verdict.reason) {
+    case RejectReason::kQueueFull:
+      return "The queue is full (--max-num-queued-reqs).";
+    case RejectReason::kPredictedWait:
+      return fmt::format(
+          "The first token would come in about {:.0f} s, later than this server lets anybody wait "
+          "(--max-queue-wait-ms).",
+          verdict.predicted_wait_ms / 1000);
+    default:
+      return "The server is too busy to take new requests.";
+  }
+}
+
+ApiError refusal(const Verdict& verdict) {
+  const auto retry_ms = static_cast<int64_t>(std::ceil(verdict.retry_after_ms));
+  ApiError error;
+  if (is_key_limit(verdict.reason)) {
+    error = rate_limited(key_limit_text(verdict.reason, verdict.key_status.limits), retry_ms);
+  } else if (verdict.reason == RejectReason::kDeadline) {
+    error = deadline_unreachable(
+        fmt::format("The first token would come in about {:.0f} ms, later than this request waits "
+                    "(x-request-timeout-ms, x-stainless-read-timeout).",
+                    verdict.predicted_wait_ms),
+        retry_ms);
+  } else if (verdict.reason == RejectReason::kBreakerOpen) {
+    error = breaker_open(verdict.retry_after_ms);
+  } else {
+    error = overloaded(load_text(verdict), retry_ms);
+  }
+  error.retry_cannot_help = verdict.retry_cannot_help;
+  return error;
+}
+
+void shorten(const Shortening& shortening, Request& request) {
+  // What the client wrote about the least number of tokens stands.
+  if (shortening.max_tokens) {
+    request.stop.max_tokens = std::max(*shortening.max_tokens, request.stop.min_tokens);
+  }
+  if (shortening.temperature) request.sampling.temperature = *shortening.temperature;
+  if (shortening.thinking_budget) request.reasoning.max_tokens = *shortening.thinking_budget;
+  request.reasoning.answer_reserve =
+      std::max(request.reasoning.answer_reserve, shortening.answer_reserve);
+}
+
+std::string shortened_names(const Shortening& shortening) {
+  std::string names;
+  const auto add = [&](bool is_shortened, const char* name) {
+    if (!is_shortened) return;
+    if (!names.empty()) names += ", ";
+    names += name;
+  };
+  add(shortening.shortens_thinking(), "thinking_budget");
+  add(shortening.max_tokens.has_value(), "max_tokens");
+  add(shortening.temperature.has_value(), "temperature");
+  return names;
+}
+
+constexpr const char* kDegradedHeader = "x-sparrow-degraded";
+
+}  // namespace
+
+ApiError breaker_open(double retry_after_ms) {
+  return overloaded("Computing fails at present; a new try is made from time to time.",
+                    static_cast<int64_t>(std::ceil(std::max(retry_after_ms, 1000.0))));
+}
+
+Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics)
+    : cached_answer_(options.cached_answer), control_(options.admission), metrics_(metrics) {}
+
+MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
+                      const LoadSnapshot& load, TimePoint now, PreparedGeneration& prepared) {
+  const ClientPatience patience = patience_of(http_request, prepared.format->reply().stream);
+  Verdict verdict =
+      control_.decide(load, admission_request(http_request, caller, patience, prepared), now);
+  // A raw completion is no conversation that a message could go on.
+  if (verdict.decision == Decision::kMessage && !prepared.is_chat) {
+    control_.settle(caller.tenant, verdict, 0);
+    verdict = {.decision = Decision::kReject,
+               .reason = RejectReason::kDegraded,
+               .retry_after_ms = 5000,
+               .level = verdict.level,
+               .key_status = verdict.key_status};
+  }
+  metrics_.set_state(verdict.level, load.breaker);
+  metrics_.on_verdict(verdict);
+  add_limit_headers(verdict.key_status, prepared.headers);
+  if (verdict.decision == Decision::kReject) return refusal(verdict);
+  prepared.ticket = std::make_shared<GateTicket>(control_, metrics_, caller.tenant, verdict);
+  if (verdict.decision == Decision::kMessage) {
+    answer_without_engine(caller, prepared);
+    return std::nullopt;
+  }
+  for (Request& request : prepared.requests) {
+    set_deadlines(patience, request);
+    shorten(verdict.shortening, request);
+  }
+  if (verdict.shortening.any()) {
+    prepared.headers.emplace_back(kDegradedHeader, shortened_names(verdict.shortening));
+  }
+  return std::nullopt;
+}
+
+void Gate::answer_without_engine(const Caller& caller, PreparedGeneration& prepared) {
+  if (cached_answer_) prepared.ready_answer = cached_answer_(caller, prepared.question);
+  const bool is_cached = prepared.ready_answer.has_value();
+  if (is_cached) {
+    metrics_.on_cached_answer();
+  } else {
+    metrics_.on_message();
+    prepared.ready_answer = friendly_message(prepared.question);
+  }
+  prepared.headers.emplace_back(kDegradedHeader, is_cached ? "cached_answer" : "message");
+}
+
+void Gate::update(const LoadSnapshot& load, TimePoint now) {
+  metrics_.set_state(control_.update_level(load, now), load.breaker);
+}
+
+}  // namespace sparrow::api
