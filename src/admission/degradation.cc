@@ -15,18 +15,16 @@ double multiple(double value, double threshold) { return threshold > 0 ? value /
 double DegradationLadder::severity(const LoadSnapshot& load) {
   const double live =
       static_cast<double>(load.num_blocks_live) / std::max(1, load.num_blocks_total);
-  // Shorter answers help against these, turning people away does not help more.
-  const double filling =
-      std::max(multiple(live, options_.kv_share),
-               multiple(load.foreign_memory_share, options_.foreign_memory_share));
   // Missed deadlines of a load that is gone say nothing about the next request.
   const bool is_idle = load.num_running + load.num_waiting == 0;
   const int misses = is_idle ? 0 : load.num_deadline_misses_in_a_row;
   const double step_ms = is_idle ? 0 : load.step_ms_mean;
-  return std::max({std::min(filling, kSeverityOfMessage - 1),
+  const double mild = std::max({multiple(live, options_.kv_share),
+                                multiple(load.foreign_memory_share, options_.foreign_memory_share),
+                                multiple(misses, options_.deadline_misses)});
+  return std::max({std::min(mild, kSeverityOfMessage - 1),
                    multiple(load.oldest_wait_ms, options_.queue_age_ms),
-                   multiple(step_ms, options_.step_ms),
-                   multiple(misses, options_.deadline_misses)});
+                   multiple(step_ms, options_.step_ms)});
 }
 
 int DegradationLadder::highest_level(double severity) const {

@@ -12,7 +12,7 @@
 //   missed their deadline one after the other, device memory that others hold.
 // Severity 1 leads to levels 1 and 2, severity 3 to level 3, severity 6 to level 4: a server that
 // is merely full goes on answering. Full blocks and foreign memory never lead further than 2, as
-// shorter answers are their cure.
+// shorter answers are their cure; nor do missed deadlines, which one impatient client can cause.
 //
 // Hysteresis: up one level at once, and then one more for each raise_ms of lasting pressure; down
 // one level after each lower_ms of calm, that is, with every trigger below calm_share of its

@@ -43,7 +43,8 @@ TEST(DegradationLadder, EachTrigger_LeadsAsFarAsItsSeverity) {
   EXPECT_EQ(reached([](LoadSnapshot& l) { l.foreign_memory_share = 0.5; }), 2);
   EXPECT_EQ(reached([](LoadSnapshot& l) { l.num_deadline_misses_in_a_row = 2; }), 0);
   EXPECT_EQ(reached([](LoadSnapshot& l) { l.num_deadline_misses_in_a_row = 3; }), 2);
-  EXPECT_EQ(reached([](LoadSnapshot& l) { l.num_deadline_misses_in_a_row = 9; }), 3);
+  EXPECT_EQ(reached([](LoadSnapshot& l) { l.num_deadline_misses_in_a_row = 900; }), 2)
+      << "one client with short deadlines does not stop the answers of all";
   EXPECT_EQ(reached([](LoadSnapshot& l) { l.oldest_wait_ms = 10'000; }), 2);
   EXPECT_EQ(reached([](LoadSnapshot& l) { l.oldest_wait_ms = 30'000; }), 3);
   EXPECT_EQ(reached([](LoadSnapshot& l) { l.oldest_wait_ms = 60'000; }), 4);
