@@ -1,6 +1,7 @@
 #include "admission/admission_control.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace sparrow {
 namespace {
@@ -13,6 +14,8 @@ constexpr double kMostRetryMs = 120'000;
 constexpr double kNewcomersShare = 0.8;
 // Answers without a limit of their own are booked as this many times the usual one.
 constexpr int64_t kBookedAnswers = 2;
+// How long a faster pace must last until it is believed.
+constexpr double kSettleMs = 10'000;
 
 double clamp_retry(double ms) { return std::clamp(ms, kLeastRetryMs, kMostRetryMs); }
 
@@ -123,6 +126,19 @@ bool AdmissionControl::check_key(const LoadSnapshot& load, const AdmissionReques
   return true;
 }
 
+// The engine's measure follows the last seconds' fraction; on a machine whose other processes come
+// and go, a fast moment must not fill the queue for the slow one behind it. Slower counts at once,
+// faster only when it has lasted.
+double AdmissionControl::caution(const LoadSnapshot& load, TimePoint now) {
+  const double step_ms = full_step_ms(load);
+  if (step_ms <= 0) return 1;
+  const double passed_ms = std::max(0.0, to_ms(now - settled_at_));
+  const double weight = settled_step_ms_ <= 0 ? 1 : 1 - std::exp(-passed_ms / kSettleMs);
+  settled_step_ms_ += weight * (step_ms - settled_step_ms_);
+  settled_at_ = std::max(settled_at_, now);
+  return std::max(1.0, settled_step_ms_ / step_ms);
+}
+
 // The time at which the machine has worked off the excess and served those who were told before.
 double AdmissionControl::appointment_ms(const LoadSnapshot& load, const AdmissionRequest& request,
                                         double excess_ms, TimePoint now) {
@@ -145,7 +161,8 @@ bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionReque
       options_.max_num_queued_reqs + std::max(0, load.max_num_running - load.num_running)) {
     return refuse(verdict, RejectReason::kQueueFull, appointment_ms(load, request, share_ms, now));
   }
-  const double wait_ms = predicted_first_token_ms(load, ahead, request.num_prompt_tokens);
+  const double care = caution(load, now);
+  const double wait_ms = care * predicted_first_token_ms(load, ahead, request.num_prompt_tokens);
   verdict.predicted_wait_ms = wait_ms;
   const bool owes = last_appointment_ > now && !request.is_retry;
   const double share = owes ? kNewcomersShare : 1.0;
@@ -158,7 +175,7 @@ bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionReque
     }
   }
   std::optional<double> patience_ms = request.first_token_within_ms;
-  const double answer_ms = predicted_answer_ms(load, ahead, expected_output(load, request));
+  const double answer_ms = care * predicted_answer_ms(load, ahead, expected_output(load, request));
   const double alone_ms = first_token_alone_ms(load, request.num_prompt_tokens);
   if (request.total_within_ms) {
     // Where the usual answer would be late even alone, only the first token is promised.

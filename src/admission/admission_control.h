@@ -109,6 +109,7 @@ class AdmissionControl {
                  Verdict& verdict);
   bool check_load(const LoadSnapshot& load, const AdmissionRequest& request, TimePoint now,
                   Verdict& verdict);
+  double caution(const LoadSnapshot& load, TimePoint now);
   double appointment_ms(const LoadSnapshot& load, const AdmissionRequest& request, double excess_ms,
                         TimePoint now);
   KeyLimits limits_of(const AdmissionRequest& request) const;
@@ -119,6 +120,8 @@ class AdmissionControl {
   DegradationLadder ladder_;
   KeyLimiter keys_;
   std::array<Recent, 2> recent_;  // by parity of the step
+  double settled_step_ms_ = 0;    // of a full step, as it was over the last seconds
+  TimePoint settled_at_{};
   TimePoint last_appointment_{};  // of those who were refused for load
 };
 

@@ -115,6 +115,26 @@ TEST(AdmissionControl, BurstBetweenTwoSteps_IsNotLetInAsAWhole) {
   EXPECT_NEAR(verdict.predicted_wait_ms, (num_let_in + 1) * 150, 1);
 }
 
+TEST(AdmissionControl, FastMoment_IsBelievedWhenItLasts) {
+  AdmissionControl control({});
+  LoadSnapshot slow = full_load(5);
+  slow.step_fixed_ms = 96;  // 100 ms a full step
+  const double slow_ms = control.decide(slow, within(1e6), at(0)).predicted_wait_ms;
+  LoadSnapshot fast = full_load(5);
+  fast.num_steps += 10;
+  const double just_now_ms = control.decide(fast, within(1e6), at(0.1)).predicted_wait_ms;
+  EXPECT_GT(just_now_ms, 0.9 * slow_ms);
+  for (double seconds = 1; seconds < 60; ++seconds) {
+    fast.num_steps += 10;
+    control.decide(fast, within(1e6), at(seconds));
+  }
+  fast.num_steps += 10;
+  EXPECT_LT(control.decide(fast, within(1e6), at(60)).predicted_wait_ms, 0.2 * slow_ms);
+  slow.num_steps = fast.num_steps + 10;
+  EXPECT_GT(control.decide(slow, within(1e6), at(60.1)).predicted_wait_ms, 0.99 * slow_ms)
+      << "slower counts at once";
+}
+
 TEST(AdmissionControl, QueueOfTheEngine_IsABound) {
   AdmissionOptions options = with_wait(0);
   options.max_num_queued_reqs = 8;

@@ -86,6 +86,8 @@ double predicted_share_ms(const LoadSnapshot& load, int64_t num_prompt_tokens,
          static_cast<double>(num_prompt_tokens) * line.row_ms;
 }
 
+double full_step_ms(const LoadSnapshot& load) { return step_line(load).of(num_places(load)); }
+
 double first_token_alone_ms(const LoadSnapshot& load, int64_t num_prompt_tokens) {
   const StepLine line = step_line(load);
   const auto prompt = static_cast<double>(num_prompt_tokens);

@@ -41,6 +41,8 @@ double predicted_share_ms(const LoadSnapshot& load, int64_t num_prompt_tokens,
 // As above, on a machine that has nothing else to do.
 double first_token_alone_ms(const LoadSnapshot& load, int64_t num_prompt_tokens);
 
+// Of a step with all places taken: what one machine's pace is compared by.
+double full_step_ms(const LoadSnapshot& load);
 double mean_output_tokens(const LoadSnapshot& load);
 
 }  // namespace sparrow
