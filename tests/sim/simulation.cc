@@ -66,7 +66,7 @@ void Simulation::submit_due() {
 
 void Simulation::submit(const Arrival& arrival) {
   const Request& request = arrival.request;
-  const bool is_failed = engine_.snapshot().failed;
+  const bool is_failed = engine_.snapshot().breaker != BreakerState::kClosed;
   const StatusCode code = engine_.submit(request, &sink_).code();
   bool is_right = code == StatusCode::kResourceExhausted;
   if (is_failed || is_closed_) {

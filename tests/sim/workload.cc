@@ -37,6 +37,8 @@ EngineOptions make_engine(SeededRandom& random) {
   options.max_step_ms = random.pick({5.0, 30.0, 250.0});
   if (random.chance(300)) options.max_num_queued_reqs = random.between(1, 20);
   if (random.chance(200)) options.inbox_capacity = static_cast<size_t>(random.between(1, 8));
+  // A breaker that opened stays open for the rest of the run: no probe.
+  options.breaker.cooldown_ms = options.breaker.max_cooldown_ms = 1e9;
   return options;
 }
 
