@@ -43,6 +43,14 @@ def run(arguments, users: int, requests: int) -> list[Answer]:
     return answers
 
 
+def steady_speed(answers: list[Answer]) -> float:
+    """Tokens per second while everybody is generating; nan where that never was."""
+    begin = max(a.token_times[0] for a in answers)
+    end = min(a.token_times[-1] for a in answers)
+    count = sum(begin < t <= end for a in answers for t in a.token_times)
+    return count / (end - begin) if end > begin else float("nan")
+
+
 def report(users: int, answers: list[Answer], seconds: float) -> dict:
     whole = [a for a in answers if a.whole]
     tokens = sum(a.usage.get("completion_tokens", 0) for a in whole)
@@ -50,6 +58,7 @@ def report(users: int, answers: list[Answer], seconds: float) -> dict:
     return {
         "users": users, "requests": len(answers), "whole": len(whole), "seconds": round(seconds, 2),
         "output_tokens_per_s": round(tokens / seconds, 2),
+        "steady_tokens_per_s": round(steady_speed(whole), 2) if whole else None,
         "first_token_s": {p: round(percentile([a.first_token_s for a in whole], p / 100), 3)
                           for p in (50, 95)},
         "gap_s": {p: round(percentile(gaps, p / 100), 4) for p in (50, 95, 100)},

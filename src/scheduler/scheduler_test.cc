@@ -24,7 +24,7 @@ TEST_F(SchedulerTest, FirstStep_IsSmallBecauseItsCostIsUnknown) {
   make(512, 8, 1024);
   add(1, 200, 1);
   EXPECT_EQ(step(), 64);
-  EXPECT_EQ(step(), 136) << "69 ms for 64 rows: the rest fits into 250 ms";
+  EXPECT_EQ(step(), 128) << "69 ms for 64 rows: twice as many fit into 250 ms";
 }
 
 TEST_F(SchedulerTest, EveryGeneratingSequence_GetsARowInEveryStep) {
@@ -212,7 +212,11 @@ TEST_F(SchedulerTest, Drafts_TakeOnlyWhatNobodyElseWants) {
   EXPECT_EQ(step(), 20);
   for (int i = 0; i < 5; ++i) EXPECT_LE(step(), 9) << "alone: 1 + 8 rows";
   for (uint64_t id = 2; id <= 6; ++id) add(id, 20, 60);
-  EXPECT_EQ(step(), 1 + 5 * 20) << "a step with prompts has no drafts";
+  const uint64_t num_drafts = scheduler_->speculation().num_draft_tokens;
+  const int num_rows = step() + step();
+  EXPECT_GE(num_rows, 5 * 20) << "the prompts";
+  EXPECT_EQ(scheduler_->speculation().num_draft_tokens, num_drafts)
+      << "a step with prompts has no drafts";
   for (int i = 0; i < 5; ++i) {
     const int rows = step();
     EXPECT_GE(rows, 6);

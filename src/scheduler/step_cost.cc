@@ -15,11 +15,15 @@ constexpr double kMaxSurprise = 4;
 // Weight of the newest step in the mean surprise; the budget keeps this many times it in reserve.
 constexpr double kSurpriseWeight = 0.05;
 constexpr double kReserve = 2;
+// The largest step is forgotten over some hundred steps, and may be exceeded by this factor.
+constexpr double kReachFade = 0.99;
+constexpr double kMaxGrowth = 2;
 
 }  // namespace
 
 void StepCost::observe(int num_rows, double duration_ms) {
   const double n = num_rows;
+  reach_ = std::max(n, reach_ * kReachFade);
   if (known()) {
     const double predicted_ms = predict_ms(num_rows);
     duration_ms = std::min(duration_ms, kMaxSurprise * predicted_ms + 1);
@@ -52,7 +56,9 @@ void StepCost::observe(int num_rows, double duration_ms) {
 double StepCost::predict_ms(int num_rows) const { return fixed_ms_ + row_ms_ * num_rows; }
 
 int StepCost::rows_within(double budget_ms, int min_rows, int max_rows) const {
-  if (!known() || row_ms_ <= 0) return max_rows;
+  if (!known()) return max_rows;
+  max_rows = std::min(max_rows, std::max(min_rows, static_cast<int>(kMaxGrowth * reach_)));
+  if (row_ms_ <= 0) return max_rows;
   const double rows = (budget_ms / (1 + kReserve * surprise_) - fixed_ms_) / row_ms_;
   return static_cast<int>(std::clamp<double>(rows, min_rows, std::max(min_rows, max_rows)));
 }

@@ -2,8 +2,11 @@
 // StepCost: how long a step of n rows will take, learned while serving: duration = fixed + n * row,
 // a least-squares line over past steps with exponentially fading weight. Both parts are kept
 // non-negative. How far steps were off the line is remembered, too: on a machine whose speed varies
-// a step is planned shorter, so that most stay within the budget. Engine thread only; pure
-// arithmetic, no clock.
+// a step is planned shorter, so that most stay within the budget.
+//
+// Small steps wait for memory and large ones for arithmetic, so a line through small steps promises
+// too much for large ones: a step is at most twice as large as those seen lately. It then takes at
+// most twice as long. Engine thread only; pure arithmetic, no clock.
 
 #include <cstdint>
 
@@ -30,6 +33,7 @@ class StepCost {
   double fixed_ms_ = 0;
   double row_ms_ = 0;
   double surprise_ = 0;
+  double reach_ = 0;  // largest step seen lately
   bool has_line_ = false;
 };
 

@@ -47,12 +47,25 @@ TEST(StepCost, BudgetBelowTheFixedCost_GivesTheMinimum) {
   EXPECT_EQ(cost.rows_within(50, 3, 1000), 3);
 }
 
+// What small steps cost says nothing about large ones: up to 32 rows take 50 ms here.
+TEST(StepCost, LargerSteps_AreTriedByDoubling) {
+  const auto duration_ms = [](int rows) { return std::max(50.0, rows * 50.0 / 32); };
+  StepCost cost;
+  for (int i = 0; i < 100; ++i) cost.observe(i % 4 + 1, duration_ms(i % 4 + 1));
+  for (int i = 0; i < 20; ++i) {
+    const int rows = cost.rows_within(250, 1, 1000);
+    EXPECT_LE(duration_ms(rows), 500);
+    cost.observe(rows, duration_ms(rows));
+  }
+  EXPECT_NEAR(cost.rows_within(250, 1, 1000), 160, 40);
+}
+
 TEST(StepCost, OneStuckStep_IsForgottenSoon) {
   StepCost cost;
-  for (int i = 0; i < 100; ++i) cost.observe(i % 2 ? 8 : 40, i % 2 ? 18 : 50);
+  for (int i = 0; i < 100; ++i) cost.observe(i % 2 ? 8 : 200, i % 2 ? 18 : 210);
   cost.observe(8, 10'000);
   EXPECT_GE(cost.rows_within(250, 16, 2048), 60) << "a quarter of the 240 rows before";
-  for (int i = 0; i < 100; ++i) cost.observe(i % 2 ? 8 : 40, i % 2 ? 18 : 50);
+  for (int i = 0; i < 100; ++i) cost.observe(i % 2 ? 8 : 200, i % 2 ? 18 : 210);
   EXPECT_GE(cost.rows_within(250, 16, 2048), 180);
 }
 
