@@ -35,6 +35,8 @@ void belong_to(const Caller& caller, std::vector<Request>& requests) {
   if (caller.tenant.empty()) return;
   for (Request& request : requests) {
     request.fairness_key = caller.tenant;
+    // Who shares the machine with other tenants may stand back, but not step before them.
+    if (!caller.is_admin) request.priority = std::max(request.priority, 0);
     request.tenant = caller.tenant;
     request.cache_salt = caller.cache_salt + request.cache_salt;
   }

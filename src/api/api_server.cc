@@ -14,6 +14,9 @@
 namespace sparrow::api {
 namespace {
 
+// Of what failed before a request was complete: too slow, or too many at once.
+constexpr int64_t kRetryProtocolMs = 2000;
+
 http::Response routing_error(int status, std::string_view message, const http::Request& request) {
   if (status == 404) return error_response(not_found(request.method, request.path));
   return error_response(http_error(status, std::string(message)));
@@ -58,17 +61,22 @@ struct ApiServer::Impl {
 
   void tick() {
     watchdog.check(context.beat(), context.clock().now());
+    context.update_gate();
     context.tick_all();
     context.keys().reload_if_changed();
   }
 
-  void stop() {
+  void stop_ticker() {
     {
       std::lock_guard lock(mutex);
       stopped = true;
     }
     stopping.notify_all();
     if (ticker.joinable()) ticker.join();
+  }
+
+  void stop() {
+    stop_ticker();
     context.stop();
   }
 
@@ -149,7 +157,9 @@ http::Handler ApiServer::metrics_handler() {
 }
 
 http::Response ApiServer::protocol_error(int status, std::string_view message) {
-  return error_response(http_error(status, std::string(message)));
+  ApiError error = http_error(status, std::string(message));
+  if (status == 503 || status == 408) error.retry_after_ms = kRetryProtocolMs;
+  return error_response(error);
 }
 
 Status ApiServer::load_keys() { return impl_->context.keys().reload(); }
@@ -157,6 +167,8 @@ Status ApiServer::load_keys() { return impl_->context.keys().reload(); }
 void ApiServer::begin_drain() { impl_->context.state().phase = ServerPhase::kDraining; }
 
 int ApiServer::num_active() const { return impl_->context.state().num_active; }
+
+void ApiServer::stop_ticking() { impl_->stop_ticker(); }
 
 void ApiServer::stop() { impl_->stop(); }
 

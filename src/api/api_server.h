@@ -43,6 +43,8 @@ class ApiServer {
   // Generation requests inside, from arrival to the last byte.
   int num_active() const;
   // Ends the threads of this object.
+  // No more heartbeats; before the HTTP server, whose loops they use, is stopped.
+  void stop_ticking();
   void stop();
   // For tests: a round of heartbeats and of the watchdog now.
   void tick();

@@ -44,15 +44,6 @@ std::string tenant_of_bare_key(const std::string& digest, size_t index) {
   return "key-" + to_hex(digest.substr(0, kShownBytes));
 }
 
-// A proxy on this machine makes everybody look local.
-bool came_through_a_proxy(const http::Request& request) {
-  for (const char* name : {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
-                           "x-real-ip", "via"}) {
-    if (!request.header(name).empty()) return true;
-  }
-  return false;
-}
-
 void warn_about(const std::string& file, const FileStamp& stamp, const std::vector<KeyLine>& keys) {
   if (stamp.world_readable) {
     log_warning("{} can be read by everybody on this machine: chmod 600 {}", file, file);
@@ -206,6 +197,14 @@ MaybeError ApiKeys::check_admin(const http::Request& request, bool bound_to_loop
   return permission_denied(
       "Admin endpoints need an admin key here: start the server with --admin-key, or mark a key as "
       "admin in --api-key-file.");
+}
+
+bool came_through_a_proxy(const http::Request& request) {
+  for (const char* name : {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+                           "x-real-ip", "via"}) {
+    if (!request.header(name).empty()) return true;
+  }
+  return false;
 }
 
 }  // namespace sparrow::api

@@ -76,4 +76,7 @@ class ApiKeys {
   std::shared_ptr<const Table> previous_;  // guarded by mutex_; for requests on their way
 };
 
+// By its headers. A proxy on this machine makes everybody look local.
+bool came_through_a_proxy(const http::Request& request);
+
 }  // namespace sparrow::api

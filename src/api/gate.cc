@@ -141,11 +141,14 @@ Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_
 MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
                       const LoadSnapshot& load, TimePoint now, PreparedGeneration& prepared) {
   const ClientPatience patience = patience_of(http_request, prepared.format->reply().stream);
+  // Made first, so that nothing can fail between the verdict and who gives back what it took.
+  auto ticket = std::make_shared<GateTicket>(control_, metrics_, caller.tenant);
   Verdict verdict =
       control_.decide(load, admission_request(http_request, caller, patience, prepared), now);
+  ticket->arm(verdict);
   // A raw completion is no conversation that a message could go on.
   if (verdict.decision == Decision::kMessage && !prepared.is_chat) {
-    control_.settle(caller.tenant, verdict, 0);
+    ticket.reset();
     verdict = {.decision = Decision::kReject,
                .reason = RejectReason::kDegraded,
                .retry_after_ms = 5000,
@@ -156,7 +159,7 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
   metrics_.on_verdict(verdict);
   add_limit_headers(verdict.key_status, prepared.headers);
   if (verdict.decision == Decision::kReject) return refusal(verdict);
-  prepared.ticket = std::make_shared<GateTicket>(control_, metrics_, caller.tenant, verdict);
+  prepared.ticket = std::move(ticket);
   if (verdict.decision == Decision::kMessage) {
     answer_without_engine(prepared);
     return std::nullopt;

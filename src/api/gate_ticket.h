@@ -12,10 +12,10 @@ namespace sparrow::api {
 
 class GateTicket {
  public:
-  // Both outlive the ticket.
-  GateTicket(AdmissionControl& control, AdmissionMetrics& metrics, std::string key,
-             const Verdict& verdict)
-      : control_(control), metrics_(metrics), key_(std::move(key)), verdict_(verdict) {}
+  // Both outlive the ticket. It holds nothing until it is armed.
+  GateTicket(AdmissionControl& control, AdmissionMetrics& metrics, std::string key)
+      : control_(control), metrics_(metrics), key_(std::move(key)) {}
+  void arm(const Verdict& verdict) noexcept { verdict_ = verdict; }
   GateTicket(const GateTicket&) = delete;
   GateTicket& operator=(const GateTicket&) = delete;
   ~GateTicket() { control_.settle(key_, verdict_, num_tokens_used_); }
@@ -29,7 +29,7 @@ class GateTicket {
   AdmissionControl& control_;
   AdmissionMetrics& metrics_;
   const std::string key_;
-  const Verdict verdict_;
+  Verdict verdict_;
   int64_t num_tokens_used_ = 0;
 };
 

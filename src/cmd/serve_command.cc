@@ -242,6 +242,7 @@ Status serve(const OptionValues& values) {
                            api::ApiServer::protocol_error);
     const Status started = metrics_server->start();
     if (!started.ok()) {
+      api.stop_ticking();
       server.stop();
       api.stop();
       return started;
@@ -255,6 +256,7 @@ Status serve(const OptionValues& values) {
   Result<ModelSession> session = open_session(values, positional, {});
   events.let_signals_kill(false);
   if (!session.ok()) {
+    api.stop_ticking();
     server.stop();
     if (metrics_server) metrics_server->stop();
     api.stop();
@@ -270,6 +272,7 @@ Status serve(const OptionValues& values) {
   log_ready(values, info, server.port());
   wait_for_shutdown(events, api, values.number("shutdown-timeout"));
   thread.stop();
+  api.stop_ticking();
   server.stop();
   if (metrics_server) metrics_server->stop();
   api.stop();

@@ -383,6 +383,7 @@ void Engine::Impl::watch_thinking(Sequence& sequence, const ChoiceStream& text) 
 // The closing tokens count and stream like sampled ones; the next step computes them.
 void Engine::Impl::close_thinking() {
   for (Sequence* sequence : to_close) {
+    if (sequence->state == SequenceState::kFinished) continue;  // for want of memory
     ChoiceStream& text = *streams[static_cast<size_t>(sequence->stream_index)].text;
     FinishReason reason = FinishReason::kNone;
     try {

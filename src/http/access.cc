@@ -11,7 +11,7 @@ constexpr std::string_view kExposedHeaders =
     "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
-    "x-sparrow-ignored, x-sparrow-degraded";
+    "x-sparrow-ignored, x-sparrow-degraded, x-sparrow-answer-cache";
 
 bool is_ip_address(const std::string& text) {
   in6_addr buffer{};

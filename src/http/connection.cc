@@ -158,8 +158,11 @@ void Connection::update_phase() {
       read_deadline_ = phase_start_ + options_.header_timeout;
       break;
     case Phase::kBody:
-      read_deadline_ = phase_start_ + options_.body_timeout +
-                       std::chrono::milliseconds(parser_.num_body_bytes() / kMinBodyBytesPerMs);
+      // What came quickly earns no long silence afterwards.
+      read_deadline_ =
+          std::min(phase_start_ + options_.body_timeout +
+                       std::chrono::milliseconds(parser_.num_body_bytes() / kMinBodyBytesPerMs),
+                   RealClock().now() + options_.body_timeout);
       break;
     case Phase::kAnswer:
     case Phase::kLinger:

@@ -142,7 +142,11 @@ asio::awaitable<void> HttpServer::Impl::accept_loop(tcp::acceptor* acceptor) {
       continue;
     }
     if (error) continue;  // the client left between connecting and being accepted
-    adopt(std::move(socket), std::move(context));
+    try {
+      adopt(std::move(socket), std::move(context));
+    } catch (const std::exception& failure) {  // no memory for this client; the next may be luckier
+      log_error("http: a client was turned away: {}", failure.what());
+    }
   }
 }
 
@@ -153,8 +157,14 @@ void HttpServer::Impl::adopt(tcp::socket socket, std::shared_ptr<LoopContext> co
     if (shared->tls == nullptr) refuse_connection(std::move(socket));
     return;
   }
-  std::string remote = remote_text(socket);
-  auto connection = std::make_shared<Connection>(context, std::move(socket), std::move(remote));
+  std::shared_ptr<Connection> connection;
+  try {
+    std::string remote = remote_text(socket);
+    connection = std::make_shared<Connection>(context, std::move(socket), std::move(remote));
+  } catch (...) {
+    count.fetch_sub(1, std::memory_order_relaxed);
+    throw;
+  }
   const auto begin = [connection, context] {
     context->connections.insert(connection);
     connection->start();
@@ -174,9 +184,13 @@ asio::awaitable<void> HttpServer::Impl::tick_loop(std::shared_ptr<LoopContext> c
     auto [error] = co_await timer.async_wait(kUseTuple);
     if (error) co_return;
     const TimePoint now = RealClock().now();
-    seen.assign(context->connections.begin(), context->connections.end());
     const bool late = context->stopping && now >= stop_deadline;
-    for (const auto& connection : seen) late ? connection->close() : connection->sweep(now);
+    try {
+      seen.assign(context->connections.begin(), context->connections.end());
+      for (const auto& connection : seen) late ? connection->close() : connection->sweep(now);
+    } catch (const std::exception& failure) {  // the deadlines are looked at again next time
+      log_error("http: a round of deadlines failed: {}", failure.what());
+    }
     seen.clear();
   }
 }

@@ -47,10 +47,15 @@ Status AsioLoop::start() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this] {
-    try {
-      context_->run();
-    } catch (const std::exception& error) {
-      log_error("http: IO loop {} ended with: {}", index_, error.what());
+    while (true) {  // what one handler throws must not end the others' connections
+      try {
+        context_->run();
+        return;
+      } catch (const std::exception& error) {
+        log_error("http: IO loop {}: {}", index_, error.what());
+      } catch (...) {
+        log_error("http: IO loop {}: an unknown exception", index_);
+      }
     }
   });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);

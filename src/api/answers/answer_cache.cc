@@ -15,15 +15,11 @@ constexpr size_t kStoreQueue = 64;
 constexpr size_t kMaxLabelBytes = 200;
 constexpr const char* kWishHeader = "x-sparrow-cache";
 
-bool is_forwarded(const http::Request& request) {
-  return !request.header("x-forwarded-for").empty() || !request.header("forwarded").empty();
-}
-
 // The list answers everybody, so only the operator may add to it.
 bool may_warm(const http::Request& request, const ApiKeys& keys, const Caller& caller) {
   if (caller.is_admin) return true;
   return !keys.enabled() && http::is_loopback_address(request.remote_address) &&
-         !is_forwarded(request);
+         request.header("origin").empty() && !came_through_a_proxy(request);
 }
 
 MaybeError read_wish(const http::Request& request, const ApiKeys& keys, const Caller& caller,

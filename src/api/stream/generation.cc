@@ -61,8 +61,8 @@ bool Generation::replay() {
 }
 
 Generation::~Generation() {
-  const bool was_computed = totals_.num_output_tokens > 0;
-  if (gate_ticket_ == nullptr || !was_computed) return;
+  // Who leaves before the first token has had its prompt computed all the same.
+  if (gate_ticket_ == nullptr || !submitted_) return;
   gate_ticket_->set_tokens_used(totals_.num_prompt_tokens + totals_.num_output_tokens);
 }
 
@@ -99,6 +99,7 @@ bool Generation::submit(EventSink* sink) {
     return false;
   }
   requests_.clear();
+  submitted_ = true;
   return true;
 }
 

@@ -95,9 +95,10 @@ class Generation {
   TimePoint last_write_;
   const TimePoint begin_;
   std::optional<TimePoint> first_token_;
-  Duration queue_time_{};  // the longest of the choices
-  bool started_ = false;   // the response head has been written
-  bool began_ = false;     // the first event has come
+  Duration queue_time_{};   // the longest of the choices
+  bool started_ = false;    // the response head has been written
+  bool began_ = false;      // the first event has come
+  bool submitted_ = false;  // the engine has it
   bool over_ = false;
 };
 
