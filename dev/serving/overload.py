@@ -18,7 +18,7 @@ from client import Answer, ask, percentile
 
 
 def run(arguments, rate: float) -> dict:
-    rng = random.Random(arguments.seed)
+    rng = random.Random(f"{arguments.seed}/{rate}")  # no prompt twice: nothing is in the prefix cache
     answers: list[Answer] = []
     lock = threading.Lock()
 

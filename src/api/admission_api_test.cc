@@ -103,6 +103,8 @@ TEST_F(AdmissionApiTest, ImpossibleDeadline_TellsNotToRetry) {
   load.max_num_running = 1;
   load.has_step_cost = true;
   load.step_row_ms = 100;  // seven tokens of prompt
+  EXPECT_FALSE(chat({{"x-request-timeout-ms", "200"}})->ended) << "idle: it is tried";
+  load.num_running = 1;
   const auto reply = chat({{"x-request-timeout-ms", "200"}});
   EXPECT_EQ(reply->status, 503);
   EXPECT_EQ(reply->header("x-should-retry"), "false");

@@ -128,7 +128,7 @@ TEST(MetricsCounts, EveryCounter_IsWhatTheClientsSaw) {
   EXPECT_GT(cached_tokens, 0);
   EXPECT_EQ(text.at("vllm:prompt_tokens_cached_total" + kEngineLabels), cached_tokens);
   EXPECT_EQ(text.at("vllm:prefix_cache_hits_total" + kEngineLabels), cached_tokens);
-  EXPECT_EQ(text.at("sparrow:thinking_tokens_sum" + kEngineLabels), reasoning_tokens);
+  EXPECT_EQ(text.at("sparrow_thinking_tokens_sum" + kEngineLabels), reasoning_tokens);
   EXPECT_EQ(finished(text, "length"), 2 + 4);
   EXPECT_EQ(finished(text, "stop"), 0);
   EXPECT_EQ(finished(text, "abort"), 1);
@@ -168,8 +168,8 @@ TEST(MetricsCounts, ArticleNames_AreExactlyThose) {
   EXPECT_GT(text.at("deepseek_gpu_memory_percent"), 0);
   EXPECT_LE(text.at("deepseek_gpu_memory_percent"), 1);
   EXPECT_GT(text.at("process_resident_memory_bytes"), 0);
-  EXPECT_EQ(text.at("sparrow:build_info{version=\"0.1.0\"}"), 1);
-  EXPECT_EQ(text.at("sparrow:engine_stuck"), 0);
+  EXPECT_EQ(text.at("sparrow_build_info{version=\"0.1.0\"}"), 1);
+  EXPECT_EQ(text.at("sparrow_engine_stuck"), 0);
 }
 
 TEST(MetricsCounts, MetricsApart_AreOnlyThere) {

@@ -9,9 +9,9 @@ StatusMetrics::StatusMetrics(MetricsRegistry& registry, const std::string& versi
       memory_share_(registry.gauge("deepseek_gpu_memory_percent",
                                    "Memory in use over the memory budget, 0 to 1; without a GPU "
                                    "that of the process")),
-      is_stuck_(registry.gauge("sparrow:engine_stuck",
+      is_stuck_(registry.gauge("sparrow_engine_stuck",
                                "1 while a step takes longer than the watchdog allows")) {
-  registry.gauge("sparrow:build_info", "The running version, as a label", {{"version", version}})
+  registry.gauge("sparrow_build_info", "The running version, as a label", {{"version", version}})
       .set(1);
 }
 

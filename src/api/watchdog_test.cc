@@ -113,7 +113,7 @@ TEST_F(WatchdogTest, HungStep_FailsHealthUntilItReturns) {
     EXPECT_NE(answer->body.find("\"state\":\"stuck\""), std::string::npos) << answer->body;
   }
   const PrometheusText text = PrometheusReader::read(call("GET", "/metrics")->body);
-  EXPECT_EQ(text.at("sparrow:engine_stuck"), 1);
+  EXPECT_EQ(text.at("sparrow_engine_stuck"), 1);
   server_->tick();
   server_->tick();
   const std::string log = ::testing::internal::GetCapturedStderr();

@@ -51,13 +51,13 @@ EngineMetrics::EngineMetrics(MetricsRegistry& registry, const MetricLabels& labe
                                    "Prompt tokens found in the prefix cache", labels)),
       preemptions_(registry.counter("vllm:num_preemptions_total",
                                     "Sequences preempted for KV blocks", labels)),
-      evictions_(registry.counter("sparrow:kv_evictions_total",
+      evictions_(registry.counter("sparrow_kv_evictions_total",
                                   "Cached KV blocks given up for other sequences", labels)),
-      failed_steps_(registry.counter("sparrow:failed_steps_total",
+      failed_steps_(registry.counter("sparrow_failed_steps_total",
                                      "Steps the executor could not finish", labels)),
       first_token_(registry.histogram("vllm:time_to_first_token_seconds", "Arrival to first token",
                                       metric_buckets::kFirstTokenSeconds, labels)),
-      first_answer_token_(registry.histogram("sparrow:time_to_first_answer_token_seconds",
+      first_answer_token_(registry.histogram("sparrow_time_to_first_answer_token_seconds",
                                              "Arrival to the first token behind the thinking",
                                              metric_buckets::kFirstTokenSeconds, labels)),
       inter_token_(registry.histogram("vllm:inter_token_latency_seconds",
@@ -65,13 +65,13 @@ EngineMetrics::EngineMetrics(MetricsRegistry& registry, const MetricLabels& labe
                                       metric_buckets::kTokenSeconds, labels)),
       rows_(registry.histogram("vllm:iteration_tokens_total", "Rows computed per step",
                                metric_buckets::kStepRows, labels)),
-      step_seconds_(registry.histogram("sparrow:step_seconds", "Time of the executor per step",
+      step_seconds_(registry.histogram("sparrow_step_seconds", "Time of the executor per step",
                                        metric_buckets::kStepSeconds, labels)),
       speculation_(registry, labels, options.max_draft_tokens),
       requests_(registry, labels, options.max_context_tokens, options.legacy_names) {
   constexpr std::array<const char*, 3> kStates = {"live", "cached", "free"};
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    blocks_[i] = &registry.gauge("sparrow:kv_blocks", "KV blocks by what they are used for",
+    blocks_[i] = &registry.gauge("sparrow_kv_blocks", "KV blocks by what they are used for",
                                  with_label(labels, "state", kStates[i]));
   }
   add_constants(registry, labels, options);

@@ -86,11 +86,11 @@ TEST_F(EngineMetricsTest, OneRequest_IsToldToTheToken) {
   EXPECT_EQ(value("vllm:prompt_tokens_by_source_total", "", "source=\"local_cache_hit\""), 4);
   EXPECT_EQ(value("vllm:inter_token_latency_seconds_count"), 8);
   EXPECT_EQ(value("vllm:time_per_output_token_seconds_count"), 2);
-  EXPECT_EQ(value("sparrow:kv_blocks", "", "state=\"live\""), 0);
-  EXPECT_EQ(value("sparrow:kv_blocks", "", "state=\"cached\"") +
-                value("sparrow:kv_blocks", "", "state=\"free\""),
+  EXPECT_EQ(value("sparrow_kv_blocks", "", "state=\"live\""), 0);
+  EXPECT_EQ(value("sparrow_kv_blocks", "", "state=\"cached\"") +
+                value("sparrow_kv_blocks", "", "state=\"free\""),
             64);
-  EXPECT_EQ(value("sparrow:step_seconds_count"), 6);
+  EXPECT_EQ(value("sparrow_step_seconds_count"), 6);
   EXPECT_EQ(text_.at(R"(vllm:cache_config_info{block_size="4",engine="0",num_gpu_blocks="64"})"),
             1);
 }
@@ -126,26 +126,26 @@ TEST_F(EngineMetricsTest, FirstTokenBounds_HaveTwoAndThreeSeconds) {
 TEST_F(EngineMetricsTest, Thinking_IsCountedApartFromTheAnswer) {
   make(thinker(6, 4, 'x'));
   run(thinking_request(1, 9));
-  EXPECT_EQ(value("sparrow:thinking_tokens_sum"), 5);  // with the closing tag
-  EXPECT_EQ(value("sparrow:answer_tokens_sum"), 4);
-  EXPECT_EQ(value("sparrow:time_to_first_answer_token_seconds_count"), 1);
-  EXPECT_GT(value("sparrow:time_to_first_answer_token_seconds_sum"),
+  EXPECT_EQ(value("sparrow_thinking_tokens_sum"), 5);  // with the closing tag
+  EXPECT_EQ(value("sparrow_answer_tokens_sum"), 4);
+  EXPECT_EQ(value("sparrow_time_to_first_answer_token_seconds_count"), 1);
+  EXPECT_GT(value("sparrow_time_to_first_answer_token_seconds_sum"),
             value("vllm:time_to_first_token_seconds_sum"));
-  EXPECT_EQ(value("sparrow:empty_thinking_total", "action=\"kept\","), 0);
+  EXPECT_EQ(value("sparrow_empty_thinking_total", "action=\"kept\","), 0);
   EXPECT_EQ(sink_.at(1).usage.num_reasoning_tokens, 5);
 }
 
 TEST_F(EngineMetricsTest, ThinkingOfNothing_IsEmpty) {
   make(thinker(6, 2, '\n'));
   run(thinking_request(1, 6));
-  EXPECT_EQ(value("sparrow:empty_thinking_total", "action=\"kept\","), 1);
+  EXPECT_EQ(value("sparrow_empty_thinking_total", "action=\"kept\","), 1);
 }
 
 TEST_F(EngineMetricsTest, AnswerThatNeverCame_HasNoFirstToken) {
   make(thinker(6, 100, 'x'));
   run(thinking_request(1, 6));
-  EXPECT_EQ(value("sparrow:time_to_first_answer_token_seconds_count"), 0);
-  EXPECT_EQ(value("sparrow:answer_tokens_sum"), 0);
+  EXPECT_EQ(value("sparrow_time_to_first_answer_token_seconds_count"), 0);
+  EXPECT_EQ(value("sparrow_answer_tokens_sum"), 0);
 }
 
 TEST_F(EngineMetricsTest, LegacyNames_CanBeLeftOut) {
@@ -171,11 +171,11 @@ TEST_F(EngineMetricsTest, EvictedBlocks_AreCountedAndTheStatesAddUp) {
   fake.limits.num_blocks = 8;
   make(fake);
   for (uint64_t id = 1; id <= 4; ++id) run(test_request(id, prompt_of(id, 13), 4));
-  EXPECT_GT(value("sparrow:kv_evictions_total"), 0);
-  EXPECT_GT(value("sparrow:kv_blocks", "", "state=\"cached\""), 0);
-  EXPECT_EQ(value("sparrow:kv_blocks", "", "state=\"live\"") +
-                value("sparrow:kv_blocks", "", "state=\"cached\"") +
-                value("sparrow:kv_blocks", "", "state=\"free\""),
+  EXPECT_GT(value("sparrow_kv_evictions_total"), 0);
+  EXPECT_GT(value("sparrow_kv_blocks", "", "state=\"cached\""), 0);
+  EXPECT_EQ(value("sparrow_kv_blocks", "", "state=\"live\"") +
+                value("sparrow_kv_blocks", "", "state=\"cached\"") +
+                value("sparrow_kv_blocks", "", "state=\"free\""),
             8);
   // The last prompt again: all its full blocks but the one with the last token are there.
   run(test_request(5, prompt_of(4, 13), 4));

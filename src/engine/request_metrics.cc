@@ -82,11 +82,11 @@ RequestMetrics::RequestMetrics(MetricsRegistry& registry, const MetricLabels& la
                                 "vllm:request_params_max_tokens", "max_tokens of a request")),
       params_n_(registry.histogram("vllm:request_params_n", "Choices of a request",
                                    metric_buckets::kChoices, labels)),
-      thinking_tokens_(tokens(registry, labels, max_context_tokens, "sparrow:thinking_tokens",
+      thinking_tokens_(tokens(registry, labels, max_context_tokens, "sparrow_thinking_tokens",
                               "Tokens of thinking per choice, of models that think")),
-      answer_tokens_(tokens(registry, labels, max_context_tokens, "sparrow:answer_tokens",
+      answer_tokens_(tokens(registry, labels, max_context_tokens, "sparrow_answer_tokens",
                             "Tokens behind the thinking per choice")),
-      empty_thinking_(registry.counter("sparrow:empty_thinking_total",
+      empty_thinking_(registry.counter("sparrow_empty_thinking_total",
                                        "Choices that closed their thinking without a word of it",
                                        with_label(labels, "action", "kept"))) {
   for (size_t i = 0; i < finished_.size(); ++i) {

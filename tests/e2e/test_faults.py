@@ -88,7 +88,7 @@ def test_scrape_names_every_family(server):
         response = connection.getresponse()
         text = response.read().decode()
         assert response.status == 200 and text.endswith("\n")
-    for family in ("vllm:cache_config_info", "vllm:request_params_n", "vllm:prefix_cache_queries_total", "sparrow:build_info",
-                   "sparrow:step_seconds", "process_start_time_seconds", "http_response_size_bytes", "deepseek_requests_total"):
+    for family in ("vllm:cache_config_info", "vllm:request_params_n", "vllm:prefix_cache_queries_total", "sparrow_build_info",
+                   "sparrow_step_seconds", "process_start_time_seconds", "http_response_size_bytes", "deepseek_requests_total"):
         assert f"# TYPE {family} " in text, family
     connection.close()
