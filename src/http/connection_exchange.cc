@@ -11,7 +11,7 @@ void Connection::dispatch() {
   request.remote_address = remote_address_;
   request.request_id = sane_request_id(request.header("x-request-id")).value_or("");
   if (request.request_id.empty()) request.request_id = new_request_id();
-  Exchange& exchange = exchange_.emplace();
+  Exchange& exchange = exchange_.emplace(Exchange{});
   exchange.id = ++num_exchanges_;
   exchange.http_10 = parser_.is_http_10();
   exchange.keep_alive = parser_.keep_alive() && !context_->draining &&
