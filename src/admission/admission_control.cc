@@ -198,6 +198,7 @@ Verdict AdmissionControl::decide(const LoadSnapshot& load, const AdmissionReques
                                  TimePoint now) {
   std::lock_guard lock(mutex_);
   Verdict verdict;
+  verdict.decided_at = now;
   verdict.level = ladder_.update(load, now);
   const KeyLimits limits = limits_of(request);
   const bool breaker_holds = load.breaker != BreakerState::kClosed && now < load.breaker_retry_at;
@@ -226,7 +227,7 @@ void AdmissionControl::settle(std::string_view key, const Verdict& verdict,
                               int64_t num_tokens_used) {
   if (!verdict.holds_key) return;
   std::lock_guard lock(mutex_);
-  keys_.settle(key, verdict.num_tokens_taken, num_tokens_used);
+  keys_.settle(key, verdict.num_tokens_taken, num_tokens_used, verdict.decided_at);
 }
 
 int AdmissionControl::update_level(const LoadSnapshot& load, TimePoint now) {

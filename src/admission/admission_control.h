@@ -84,6 +84,7 @@ struct Verdict {
   KeyStatus key_status;  // after this decision
   int64_t num_tokens_taken = 0;
   bool holds_key = false;  // to be settled
+  TimePoint decided_at{};
 };
 
 class AdmissionControl {

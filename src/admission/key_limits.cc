@@ -90,12 +90,19 @@ void KeyLimiter::take(std::string_view name, const KeyLimits& limits, int64_t nu
   ++key.num_running;
 }
 
-void KeyLimiter::settle(std::string_view name, int64_t num_taken, int64_t num_used) {
+void KeyLimiter::settle(std::string_view name, int64_t num_taken, int64_t num_used,
+                        TimePoint taken_at) {
   const auto found = keys_.find(std::string(name));
   if (found == keys_.end()) return;
   Key& key = found->second;
   key.num_running = std::max(0, key.num_running - 1);
-  key.tokens.used = std::max(0.0, key.tokens.used + static_cast<double>(num_used - num_taken));
+  double back = static_cast<double>(num_taken - num_used);
+  if (back > 0) {
+    const double passed_ms = std::max(0.0, to_ms(key.tokens.at - taken_at));
+    const double faded = passed_ms / kMinuteMs * static_cast<double>(key.limits.tokens_per_minute);
+    back = std::max(0.0, back - faded);
+  }
+  key.tokens.used = std::max(0.0, key.tokens.used - back);
 }
 
 KeyStatus KeyLimiter::status(std::string_view name, const KeyLimits& limits, TimePoint now) {

@@ -56,8 +56,9 @@ class KeyLimiter {
   KeyCheck check(std::string_view key, const KeyLimits& limits, int64_t num_prompt_tokens,
                  int64_t num_tokens, TimePoint now);
   void take(std::string_view key, const KeyLimits& limits, int64_t num_tokens, TimePoint now);
-  // The request ended: used of the taken tokens.
-  void settle(std::string_view key, int64_t num_taken, int64_t num_used);
+  // The request ended: used of the tokens taken at that time. What has faded since is not given
+  // back a second time.
+  void settle(std::string_view key, int64_t num_taken, int64_t num_used, TimePoint taken_at);
 
   KeyStatus status(std::string_view key, const KeyLimits& limits, TimePoint now);
   size_t num_keys() const { return keys_.size(); }

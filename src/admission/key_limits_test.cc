@@ -52,15 +52,24 @@ TEST_F(KeyLimiterTest, Tokens_AreBookedAndSettled) {
   const KeyCheck second = ask(limits, 0, 100, 200);
   EXPECT_EQ(second.hit, KeyLimitHit::kTokens);
   EXPECT_DOUBLE_EQ(second.retry_after_ms, 10'000);
-  limiter_.settle("a", 500, 120);
+  limiter_.settle("a", 500, 120, at(0));
   EXPECT_EQ(limiter_.status("a", limits, at(0)).remaining_tokens, 480);
   EXPECT_EQ(ask(limits, 0, 100, 200).hit, KeyLimitHit::kNone);
+}
+
+// A slow request that ends unused must not forgive what others have used meanwhile.
+TEST_F(KeyLimiterTest, WhatHasFaded_IsNotGivenBackAgain) {
+  const KeyLimits limits{.tokens_per_minute = 600};
+  ask(limits, 0, 10, 600);
+  EXPECT_EQ(ask(limits, 60, 10, 600).hit, KeyLimitHit::kNone);
+  limiter_.settle("a", 600, 0, at(0));
+  EXPECT_EQ(ask(limits, 60, 10, 100).hit, KeyLimitHit::kTokens);
 }
 
 TEST_F(KeyLimiterTest, MoreUsedThanBooked_IsADebt) {
   const KeyLimits limits{.tokens_per_minute = 600};
   ask(limits, 0, 10, 100);
-  limiter_.settle("a", 100, 1200);
+  limiter_.settle("a", 100, 1200, at(0));
   const KeyStatus status = limiter_.status("a", limits, at(0));
   EXPECT_EQ(status.remaining_tokens, 0);
   EXPECT_DOUBLE_EQ(status.reset_tokens_ms, 120'000);
@@ -73,7 +82,7 @@ TEST_F(KeyLimiterTest, MoreUsedThanBooked_IsADebt) {
 TEST_F(KeyLimiterTest, LongestAnswerAboveTheMinute_WaitsForAFullBucketOnly) {
   const KeyLimits limits{.tokens_per_minute = 600};
   EXPECT_EQ(ask(limits, 0, 10, 5000).num_tokens_to_take, 600);
-  limiter_.settle("a", 600, 0);
+  limiter_.settle("a", 600, 0, at(0));
   const KeyCheck never = ask(limits, 0, 600, 700);
   EXPECT_EQ(never.hit, KeyLimitHit::kTokens);
   EXPECT_TRUE(never.never_fits) << "its prompt alone is a minute's worth";
@@ -84,7 +93,7 @@ TEST_F(KeyLimiterTest, Concurrent_CountsWhatHasNotEnded) {
   EXPECT_EQ(ask(limits, 0).hit, KeyLimitHit::kNone);
   EXPECT_EQ(ask(limits, 0).hit, KeyLimitHit::kNone);
   EXPECT_EQ(ask(limits, 1000).hit, KeyLimitHit::kConcurrent);
-  limiter_.settle("a", 0, 0);
+  limiter_.settle("a", 0, 0, at(0));
   EXPECT_EQ(ask(limits, 1000).hit, KeyLimitHit::kNone);
 }
 
@@ -104,7 +113,7 @@ TEST_F(KeyLimiterTest, ManyKeys_AreBoundedAndRunningOnesRemembered) {
   for (int i = 0; i < 3 * static_cast<int>(KeyLimiter::kMaxKeys); ++i) {
     const std::string key = "key" + std::to_string(i);
     ask(limits, i, 1, 1, key.c_str());
-    limiter_.settle(key, 0, 0);
+    limiter_.settle(key, 0, 0, at(0));
     ASSERT_LE(limiter_.num_keys(), KeyLimiter::kMaxKeys);
   }
   EXPECT_EQ(ask(limits, 1e6, 1, 1, "kept").hit, KeyLimitHit::kConcurrent);
