@@ -123,6 +123,11 @@ ApiError deadline_unreachable(std::string message, int64_t retry_after_ms) {
   return server_error(503, "deadline_unreachable", std::move(message), retry_after_ms);
 }
 
+ApiError computing_fails(int64_t retry_after_ms) {
+  return overloaded("Computing fails at present; a new try is made from time to time.",
+                    std::max<int64_t>(retry_after_ms, 1000));
+}
+
 ApiError draining() {
   return server_error(503, "draining", "The server is shutting down and takes no new requests.",
                       5000);
@@ -191,9 +196,11 @@ MaybeError error_from_finish(FinishReason reason, int64_t retry_after_ms) {
       return server_error(500, "not_finite",
                           "The model's numbers for this answer were not finite (NaN); other "
                           "requests are not affected. Sending it again may help.",
-                          -1);
+                          1000);
     case FinishReason::kError:
       return internal_failure();
+    case FinishReason::kUnavailable:
+      return computing_fails(retry_after_ms);
   }
   return internal_failure();
 }

@@ -44,6 +44,7 @@ ApiError overloaded(std::string message, int64_t retry_after_ms);    // 503
 ApiError rate_limited(std::string message, int64_t retry_after_ms);  // 429: a key's own quota
 ApiError deadline_unreachable(std::string message, int64_t retry_after_ms);  // 503
 ApiError permission_denied(std::string message);                             // 403
+ApiError computing_fails(int64_t retry_after_ms);                            // 503
 ApiError draining();
 ApiError loading();
 ApiError internal_failure();  // 500, says nothing about our insides

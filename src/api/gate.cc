@@ -131,8 +131,7 @@ constexpr const char* kDegradedHeader = "x-sparrow-degraded";
 }  // namespace
 
 ApiError breaker_open(double retry_after_ms) {
-  return overloaded("Computing fails at present; a new try is made from time to time.",
-                    static_cast<int64_t>(std::ceil(std::max(retry_after_ms, 1000.0))));
+  return computing_fails(static_cast<int64_t>(std::ceil(retry_after_ms)));
 }
 
 Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_answer)

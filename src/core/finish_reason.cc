@@ -24,6 +24,8 @@ const char* finish_reason_name(FinishReason reason) {
       return "not_finite";
     case FinishReason::kError:
       return "error";
+    case FinishReason::kUnavailable:
+      return "unavailable";
   }
   return "unknown";
 }

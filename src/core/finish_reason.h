@@ -14,6 +14,7 @@ enum class FinishReason {
   kNoMemory,     // the sequence can never get the KV blocks it needs
   kNotFinite,    // the model produced NaN for this row
   kError,        // the executor failed
+  kUnavailable,  // it never ran: the executor keeps failing
 };
 
 // The answer came to its own end or to its limit.

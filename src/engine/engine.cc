@@ -242,7 +242,10 @@ void Engine::Impl::step(TimePoint now) {
   drain();
   scheduler.expire(now);
   const bool is_open = breaker.view().state == BreakerState::kOpen;
-  if (is_open) scheduler.finish_all(FinishReason::kError);
+  if (is_open) {
+    scheduler.finish_unplanned(FinishReason::kUnavailable);
+    scheduler.finish_all(FinishReason::kError);
+  }
   const BatchPlan& plan = scheduler.plan(now);
   release_slots();
   if (!plan.empty()) run_step(plan, now);

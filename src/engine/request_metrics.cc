@@ -22,6 +22,7 @@ size_t finish_index(FinishReason reason) {
     case FinishReason::kDeadline:
     case FinishReason::kNone:
       return 2;
+    case FinishReason::kUnavailable:
     case FinishReason::kNoMemory:
     case FinishReason::kNotFinite:
     case FinishReason::kError:

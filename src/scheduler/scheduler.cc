@@ -80,6 +80,13 @@ void Scheduler::finish_all(FinishReason reason) {
   }
 }
 
+void Scheduler::finish_unplanned(FinishReason reason) {
+  for (auto& sequence : waiting_) {
+    if (sequence->first_planned == kNever) end(*sequence, reason);
+  }
+  sweep(waiting_);
+}
+
 void Scheduler::expire(TimePoint now) {
   for (Sequences* sequences : {&waiting_, &running_}) {
     for (auto& sequence : *sequences) {

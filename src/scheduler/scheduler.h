@@ -82,6 +82,8 @@ class Scheduler {
   // Ends all choices of a request; unknown ids are ignored. Not while a step is in flight.
   void finish_request(uint64_t request_id, FinishReason reason);
   void finish_all(FinishReason reason);
+  // Ends what was never in a plan.
+  void finish_unplanned(FinishReason reason);
   // Ends what is past one of its deadlines.
   void expire(TimePoint now);
 

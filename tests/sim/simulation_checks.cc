@@ -79,6 +79,8 @@ bool Simulation::has_cause(const Job& job, int choice) const {
       return passed(request.total_deadline, now_) ||
              (got.tokens.empty() && passed(request.first_token_deadline, now_)) ||
              (seen.num_starts == 0 && passed(request.queue_deadline, now_));
+    case FinishReason::kUnavailable:
+      return is_breaker_open() && seen.num_starts == 0;
     case FinishReason::kNotFinite:
       return seen.saw_not_finite;
     case FinishReason::kError:
