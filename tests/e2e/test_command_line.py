@@ -184,8 +184,8 @@ def test_awq_checkpoint_runs_and_the_flag_must_agree(tmp_path):
 def test_log_file_holds_the_start_lines(model, tmp_path):
     log = tmp_path / "sparrow.log"
     with Server("--model", model, "--log-file", log) as server:
-        assert "running on" in log.read_text()
         server.stop()
+    assert "running on" in log.read_text()
 
 
 def test_sigterm_finishes_running_answers_and_refuses_new_ones(model):
