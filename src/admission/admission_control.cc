@@ -10,6 +10,8 @@ namespace {
 constexpr double kLeastRetryMs = 1000;
 // Nobody is sent away for longer than this; beyond it, appointments are guesses.
 constexpr double kMostRetryMs = 120'000;
+// Share of the time a client gives within which the whole answer must be expected.
+constexpr double kDeadlineMargin = 0.85;
 // Of the allowed wait, while others were told to come back.
 constexpr double kNewcomersShare = 0.8;
 // Answers without a limit of their own are booked as this many times the usual one.
@@ -120,7 +122,7 @@ bool AdmissionControl::check_key(const LoadSnapshot& load, const AdmissionReques
     case KeyLimitHit::kConcurrent:
       // One of its answers will end in about the share of one of them.
       return refuse(verdict, RejectReason::kConcurrentPerKey,
-                    predicted_answer_ms(load, {}, mean_output_tokens(load)) /
+                    predicted_answer_ms(load, {}, mean_output_tokens(load), 0) /
                         std::max(1, limits_of(request).max_concurrent));
   }
   return true;
@@ -175,12 +177,16 @@ bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionReque
     }
   }
   std::optional<double> patience_ms = request.first_token_within_ms;
-  const double answer_ms = care * predicted_answer_ms(load, ahead, expected_output(load, request));
+  const double answer_ms =
+      care * predicted_answer_ms(load, ahead, expected_output(load, request),
+                                 static_cast<double>(request.num_prompt_tokens));
   const double alone_ms = first_token_alone_ms(load, request.num_prompt_tokens);
   if (request.total_within_ms) {
     // Where the usual answer would be late even alone, only the first token is promised.
     const bool fits_alone = alone_ms + answer_ms <= *request.total_within_ms;
-    const double room_ms = *request.total_within_ms - (fits_alone ? answer_ms : 0);
+    // An answer that comes too late is work done for nobody, a refusal is none: so with a margin.
+    const double room_ms =
+        kDeadlineMargin * *request.total_within_ms - (fits_alone ? answer_ms : 0);
     patience_ms = std::min(patience_ms.value_or(room_ms), room_ms);
   }
   if (!patience_ms || wait_ms <= share * *patience_ms) return true;

@@ -67,15 +67,17 @@ double predicted_first_token_ms(const LoadSnapshot& load, const Reservation& ahe
 }
 
 double predicted_answer_ms(const LoadSnapshot& load, const Reservation& ahead,
-                           double num_output_tokens) {
+                           double num_output_tokens, double usual_prompt_tokens) {
   const StepLine line = step_line(load);
   const double places = num_places(load);
   const double rows = std::min(num_beside(load, ahead) + 1, places);
   const double waiting = load.num_waiting + ahead.num_sequences;
   const auto prompts =
       static_cast<double>(load.num_waiting_prompt_tokens + ahead.num_prompt_tokens);
-  return num_output_tokens * line.of(rows) +
-         prompts * std::min(1.0, places / std::max(waiting, 1.0)) * line.row_ms;
+  const double queued = prompts * std::min(1.0, places / std::max(waiting, 1.0));
+  const double num_ending = (rows - 1) * num_output_tokens / mean_output_tokens(load);
+  const double prompt_rows = std::max(queued, num_ending * usual_prompt_tokens);
+  return num_output_tokens * line.of(rows) + prompt_rows * line.row_ms;
 }
 
 double predicted_share_ms(const LoadSnapshot& load, int64_t num_prompt_tokens,

@@ -32,9 +32,10 @@ struct Reservation {
 double predicted_first_token_ms(const LoadSnapshot& load, const Reservation& ahead,
                                 int64_t num_prompt_tokens);
 // From its first token to its last: a step a token, with the others that will run beside it, and
-// the prompts of those who will take their places: of the next S in the queue.
+// the prompts of those who will take their places: of the next S in the queue, or, where more will
+// come, of as many as end meanwhile, with prompts of `usual_prompt_tokens`.
 double predicted_answer_ms(const LoadSnapshot& load, const Reservation& ahead,
-                           double num_output_tokens);
+                           double num_output_tokens, double usual_prompt_tokens);
 // How much later everybody behind it is served: its share of the machine's time.
 double predicted_share_ms(const LoadSnapshot& load, int64_t num_prompt_tokens,
                           double num_output_tokens);
