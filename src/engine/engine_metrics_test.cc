@@ -135,6 +135,18 @@ TEST_F(EngineMetricsTest, Thinking_IsCountedApartFromTheAnswer) {
   EXPECT_EQ(sink_.at(1).usage.num_reasoning_tokens, 5);
 }
 
+TEST_F(EngineMetricsTest, AnswerCutInACircle_IsCountedAsLooped) {
+  FakeExecutorOptions fake;
+  fake.script = [](std::span<const TokenId> tokens) -> std::optional<TokenId> {
+    return static_cast<TokenId>('a' + tokens.size() % 3);
+  };
+  make(fake);
+  run(test_request(1, prompt_of(1, 6), 60));
+  EXPECT_EQ(value("sparrow_looped_total"), 1);
+  run(test_request(2, prompt_of(2, 6), 20));
+  EXPECT_EQ(value("sparrow_looped_total"), 1) << "too short to say";
+}
+
 TEST_F(EngineMetricsTest, ThinkingOfNothing_IsEmpty) {
   make(thinker(6, 2, '\n'));
   run(thinking_request(1, 6));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/loop_check.h"
 #include "engine/metric_buckets.h"
 
 namespace sparrow {
@@ -89,7 +90,10 @@ RequestMetrics::RequestMetrics(MetricsRegistry& registry, const MetricLabels& la
                             "Tokens behind the thinking per choice")),
       empty_thinking_(registry.counter("sparrow_empty_thinking_total",
                                        "Choices that closed their thinking without a word of it",
-                                       with_label(labels, "action", "kept"))) {
+                                       with_label(labels, "action", "kept"))),
+      looped_(registry.counter(
+          "sparrow_looped_total",
+          "Choices cut at a limit while they repeated one piece of text again and again", labels)) {
   for (size_t i = 0; i < finished_.size(); ++i) {
     finished_[i] =
         &registry.counter("vllm:request_success_total", "Finished choices by reason, errors too",
@@ -131,6 +135,10 @@ void RequestMetrics::observe_times(const FinishedChoice& choice) {
 
 void RequestMetrics::observe_reasoning(const FinishedChoice& choice) {
   const Sequence& sequence = choice.sequence;
+  const bool is_cut =
+      sequence.finish == FinishReason::kMaxTokens || sequence.finish == FinishReason::kContextFull;
+  const auto num_prompt = static_cast<size_t>(sequence.num_prompt_tokens);
+  if (is_cut && ends_in_loop(std::span(sequence.tokens).subspan(num_prompt))) looped_.add();
   if (sequence.request->reasoning.end < 0 || sequence.first_token == kNever) return;
   thinking_tokens_.observe(choice.num_reasoning_tokens);
   answer_tokens_.observe(sequence.num_output_tokens() - choice.num_reasoning_tokens);

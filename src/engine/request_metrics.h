@@ -58,6 +58,7 @@ class RequestMetrics {
   Histogram& thinking_tokens_;
   Histogram& answer_tokens_;
   Counter& empty_thinking_;
+  Counter& looped_;
   std::unordered_map<uint64_t, Group> groups_;  // of live requests with several choices
 };
 
