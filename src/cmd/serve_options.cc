@@ -172,7 +172,7 @@ std::vector<OptionSpec> limit_options() {
   return {
       {.name = "max-step-ms",
        .type = OptionType::kNumber,
-       .default_text = "250",
+       .default_text = "200",
        .help = "Predicted duration one step may take: long prompts are cut to fit",
        .unit = "ms",
        .min = 1,
