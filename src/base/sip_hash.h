@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace sparrow {
 
@@ -20,5 +21,8 @@ struct SipKey {
 };
 
 Hash128 sip_hash(const SipKey& key, std::span<const unsigned char> bytes);
+inline Hash128 sip_hash(const SipKey& key, std::string_view text) {
+  return sip_hash(key, std::span(reinterpret_cast<const unsigned char*>(text.data()), text.size()));
+}
 
 }  // namespace sparrow

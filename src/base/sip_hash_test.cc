@@ -4,6 +4,7 @@
 
 #include <array>
 #include <numeric>
+#include <string>
 
 namespace sparrow {
 namespace {
@@ -14,9 +15,21 @@ TEST(SipHash, MatchesTheAuthorsVectors) {
   std::array<unsigned char, 15> input{};
   std::iota(input.begin(), input.end(), static_cast<unsigned char>(0));
   const std::span<const unsigned char> bytes(input);
-  EXPECT_EQ(sip_hash(key, {}), (Hash128{0xe6a825ba047f81a3u, 0x930255c71472f66du}));
+  EXPECT_EQ(sip_hash(key, bytes.first(0)), (Hash128{0xe6a825ba047f81a3u, 0x930255c71472f66du}));
   EXPECT_EQ(sip_hash(key, bytes.first(1)), (Hash128{0x44af996bd8c187dau, 0x45fc229b11597634u}));
   EXPECT_EQ(sip_hash(key, bytes), (Hash128{0x11a8b03399e99354u, 0xd9c3cf970fec087eu}));
+}
+
+TEST(SipHash, EveryByteCounts) {
+  const SipKey key{1, 2};
+  std::string text(40, 'x');
+  const Hash128 whole = sip_hash(key, text);
+  for (char& byte : text) {
+    byte = 'y';
+    EXPECT_NE(sip_hash(key, text), whole);
+    byte = 'x';
+  }
+  EXPECT_NE(sip_hash(key, std::string_view(text).substr(1)), whole);
 }
 
 TEST(SipHash, AnotherKeyGivesAnotherHash) {

@@ -68,8 +68,8 @@ std::string expected_schema() {
 }
 
 void insert_secret(SqlDatabase& database) {
-  const HashSecret secret{entropy64(), entropy64()};
-  const std::string_view bytes(reinterpret_cast<const char*>(secret.data()), sizeof(secret));
+  const SipKey secret{entropy64(), entropy64()};
+  const std::string_view bytes(reinterpret_cast<const char*>(&secret), sizeof(secret));
   SqlStatement statement;
   if (!statement.prepare(database, "INSERT INTO secret VALUES(1, ?)")) return;
   statement.bind_blob(1, bytes);
@@ -107,11 +107,11 @@ SchemaState prepare_answer_schema(SqlDatabase& database) {
                                                           : SchemaState::kDamaged;
 }
 
-bool read_hash_secret(SqlDatabase& database, HashSecret& secret) {
+bool read_hash_secret(SqlDatabase& database, SipKey& secret) {
   SqlStatement statement;
   if (!statement.prepare(database, "SELECT value FROM secret WHERE id = 1")) return false;
   if (!statement.next() || statement.bytes(0).size() != sizeof(secret)) return false;
-  std::memcpy(secret.data(), statement.bytes(0).data(), sizeof(secret));
+  std::memcpy(&secret, statement.bytes(0).data(), sizeof(secret));
   return true;
 }
 

@@ -2,7 +2,7 @@
 // The tables of the answer cache's file, version 1, and whether a file has exactly these.
 // Stateless.
 
-#include "store/keyed_hash.h"
+#include "base/sip_hash.h"
 #include "store/sqlite_db.h"
 
 namespace sparrow {
@@ -17,6 +17,6 @@ enum class SchemaState {
 // Makes the tables when there are none.
 SchemaState prepare_answer_schema(SqlDatabase& database);
 // The file's own secret of the hash. False: see the database's error.
-bool read_hash_secret(SqlDatabase& database, HashSecret& secret);
+bool read_hash_secret(SqlDatabase& database, SipKey& secret);
 
 }  // namespace sparrow

@@ -38,14 +38,17 @@ int64_t room_of(const AnswerEntry& entry) {
 }
 
 std::string_view as_bytes(const Hash128& hash) {
-  return {reinterpret_cast<const char*>(hash.data()), sizeof(hash)};
+  return {reinterpret_cast<const char*>(&hash), sizeof(hash)};
 }
+
+// A checksum under the key's own hash: a value moved to another row does not pass.
+SipKey key_of(const Hash128& hash) { return {hash.low, hash.high}; }
 
 Hash128 shortened(Hash128 hash, int bits) {
   const auto mask = [](int count) {
     return count >= 64 ? ~uint64_t{0} : count <= 0 ? 0 : (uint64_t{1} << count) - 1;
   };
-  return {hash[0] & mask(bits), hash[1] & mask(bits - 64)};
+  return {hash.low & mask(bits), hash.high & mask(bits - 64)};
 }
 
 Status errno_status(const std::string& path, const char* what) {
@@ -130,7 +133,7 @@ struct AnswerStore::Impl {
   std::mutex read_mutex;
   SqlDatabase reader;
   SqlStatement lookup;
-  HashSecret secret{};  // written under both
+  SipKey secret{};  // written under both
   std::vector<int64_t> touched;
 };
 
@@ -318,9 +321,9 @@ bool AnswerStore::Impl::make_room(const AnswerEntry& entry, int64_t bytes, PutOu
 }
 
 void AnswerStore::Impl::write(const AnswerEntry& entry, int64_t now_s, PutOutcome& outcome) {
-  const Hash128 full_hash = keyed_hash(secret, entry.key);
+  const Hash128 full_hash = sip_hash(secret, entry.key);
   const Hash128 hash = shortened(full_hash, options.hash_bits);
-  const Hash128 checksum = keyed_hash(full_hash, entry.value);
+  const Hash128 checksum = sip_hash(key_of(full_hash), entry.value);
   const int64_t bytes = room_of(entry);
   if (bytes > options.max_bytes) return;
   if (!writer.execute("BEGIN IMMEDIATE")) return;
@@ -370,14 +373,14 @@ std::optional<std::string> AnswerStore::find(std::string_view key, int64_t now_s
   if (now_s < self.reads_off_until_s || self.damaged) return std::nullopt;
   std::lock_guard lock(self.read_mutex);
   if (!self.reader.is_open()) return std::nullopt;
-  const Hash128 full_hash = keyed_hash(self.secret, key);
+  const Hash128 full_hash = sip_hash(self.secret, key);
   const Hash128 hash = shortened(full_hash, self.options.hash_bits);
   std::optional<std::string> value;
   self.lookup.bind_blob(1, as_bytes(hash));
   if (self.lookup.next() && self.lookup.bytes(2) == key &&
       !self.expired(self.lookup.integer(1), now_s)) {
     const std::string_view kept = self.lookup.bytes(3);
-    if (as_bytes(keyed_hash(full_hash, kept)) == self.lookup.bytes(4)) {
+    if (as_bytes(sip_hash(key_of(full_hash), kept)) == self.lookup.bytes(4)) {
       value.emplace(kept);
       if (self.touched.size() < kMaxTouched) self.touched.push_back(self.lookup.integer(0));
     }

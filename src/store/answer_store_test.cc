@@ -7,7 +7,6 @@
 #include <thread>
 #include <vector>
 
-#include "store/keyed_hash.h"
 #include "store/test_support.h"
 
 namespace sparrow {
@@ -19,21 +18,6 @@ int64_t file_bytes(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   return error ? 0 : static_cast<int64_t>(size);
-}
-
-TEST(KeyedHash, PublishedVector_AndEveryByteAndTheSecretCount) {
-  // The first vector of the authors' table for 128 bits: key 00..0f, empty input.
-  const HashSecret secret{0x0706050403020100u, 0x0f0e0d0c0b0a0908u};
-  EXPECT_EQ(keyed_hash(secret, ""), (Hash128{0xe6a825ba047f81a3u, 0x930255c71472f66du}));
-  std::string text(40, 'x');
-  const Hash128 whole = keyed_hash(secret, text);
-  for (char& byte : text) {
-    byte = 'y';
-    EXPECT_NE(keyed_hash(secret, text), whole);
-    byte = 'x';
-  }
-  EXPECT_NE(keyed_hash({secret[0] + 1, secret[1]}, text), whole);
-  EXPECT_NE(keyed_hash(secret, text.substr(1)), whole);
 }
 
 TEST(AnswerStore, Answers_SurviveReopening_AndOnlyEqualKeysAreFound) {

@@ -12,7 +12,7 @@ struct Health {
   bool alive;      // no reason to start the process anew
 };
 
-// From atomics the engine writes: never waits for it.
+// From what the engine has published: waits for a copy of a few words, never for a step.
 Health health_of(ApiContext& context) {
   const Serving* serving = context.serving();
   if (serving == nullptr) return {"loading", false, false, true};
