@@ -78,8 +78,7 @@ bool is_key_limit(RejectReason reason) {
 AdmissionControl::AdmissionControl(const AdmissionOptions& options)
     : options_(options), ladder_(options.degradation) {}
 
-KeyLimits AdmissionControl::limits_of(const AdmissionRequest& request) const {
-  KeyLimits limits = request.limits;
+KeyLimits AdmissionControl::limits_of(KeyLimits limits) const {
   const KeyLimits& usual = options_.key_limits;
   if (limits.requests_per_minute <= 0) limits.requests_per_minute = usual.requests_per_minute;
   if (limits.tokens_per_minute <= 0) limits.tokens_per_minute = usual.tokens_per_minute;
@@ -108,8 +107,8 @@ void AdmissionControl::reserve(const LoadSnapshot& load, const AdmissionRequest&
 
 bool AdmissionControl::check_key(const LoadSnapshot& load, const AdmissionRequest& request,
                                  TimePoint now, Verdict& verdict) {
-  const KeyCheck check = keys_.check(request.key, limits_of(request), request.num_prompt_tokens,
-                                     booked_tokens(load, request), now);
+  const KeyCheck check = keys_.check(request.key, limits_of(request.limits),
+                                     request.num_prompt_tokens, booked_tokens(load, request), now);
   verdict.num_tokens_taken = check.num_tokens_to_take;
   verdict.retry_cannot_help = check.never_fits;
   switch (check.hit) {
@@ -123,7 +122,7 @@ bool AdmissionControl::check_key(const LoadSnapshot& load, const AdmissionReques
       // One of its answers will end in about the share of one of them.
       return refuse(verdict, RejectReason::kConcurrentPerKey,
                     predicted_answer_ms(load, {}, mean_output_tokens(load), 0) /
-                        std::max(1, limits_of(request).max_concurrent));
+                        std::max(1, limits_of(request.limits).max_concurrent));
   }
   return true;
 }
@@ -206,7 +205,7 @@ Verdict AdmissionControl::decide(const LoadSnapshot& load, const AdmissionReques
   Verdict verdict;
   verdict.decided_at = now;
   verdict.level = ladder_.update(load, now);
-  const KeyLimits limits = limits_of(request);
+  const KeyLimits limits = limits_of(request.limits);
   const bool breaker_holds = load.breaker != BreakerState::kClosed && now < load.breaker_retry_at;
   if (breaker_holds) {
     refuse(verdict, RejectReason::kBreakerOpen, to_ms(load.breaker_retry_at - now));
@@ -226,6 +225,20 @@ Verdict AdmissionControl::decide(const LoadSnapshot& load, const AdmissionReques
     verdict.holds_key = limits.any();
   }
   verdict.key_status = keys_.status(request.key, limits, now);
+  return verdict;
+}
+
+Verdict AdmissionControl::decide_without_work(std::string_view key, const KeyLimits& own,
+                                              TimePoint now) {
+  std::lock_guard lock(mutex_);
+  Verdict verdict;
+  verdict.decided_at = now;
+  const KeyLimits limits = limits_of(own);
+  const KeyCheck check = keys_.take_request(key, limits, now);
+  if (check.hit != KeyLimitHit::kNone) {
+    refuse(verdict, RejectReason::kRequestsPerMinute, check.retry_after_ms);
+  }
+  verdict.key_status = keys_.status(key, limits, now);
   return verdict;
 }
 

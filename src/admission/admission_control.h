@@ -92,6 +92,9 @@ class AdmissionControl {
   explicit AdmissionControl(const AdmissionOptions& options);
 
   Verdict decide(const LoadSnapshot& load, const AdmissionRequest& request, TimePoint now);
+  // A request that the engine never sees (a kept answer, counting tokens): only its key's requests
+  // per minute bind, whatever the load. Nothing is to be settled.
+  Verdict decide_without_work(std::string_view key, const KeyLimits& limits, TimePoint now);
   // What was let in has ended, or was refused behind this door: `num_tokens_used` of its prompt
   // and answer. Does nothing for a verdict that holds nothing.
   void settle(std::string_view key, const Verdict& verdict, int64_t num_tokens_used);
@@ -113,7 +116,7 @@ class AdmissionControl {
   double caution(const LoadSnapshot& load, TimePoint now);
   double appointment_ms(const LoadSnapshot& load, const AdmissionRequest& request, double excess_ms,
                         TimePoint now);
-  KeyLimits limits_of(const AdmissionRequest& request) const;
+  KeyLimits limits_of(KeyLimits own) const;
 
   const AdmissionOptions options_;
   std::mutex mutex_;

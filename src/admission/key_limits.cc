@@ -52,17 +52,20 @@ void KeyLimiter::make_room(TimePoint now) {
   std::erase_if(keys_, [](const auto& entry) { return entry.second.num_running == 0; });
 }
 
+bool KeyLimiter::over_rate(const Key& key, double per_minute, KeyCheck& result) {
+  if (per_minute <= 0 || key.requests.used + 1 <= per_minute) return false;
+  result.hit = KeyLimitHit::kRequests;
+  result.retry_after_ms = wait_ms(key.requests.used, 1, per_minute);
+  return true;
+}
+
 KeyCheck KeyLimiter::check(std::string_view name, const KeyLimits& limits,
                            int64_t num_prompt_tokens, int64_t num_tokens, TimePoint now) {
   KeyCheck result;
   if (!limits.any()) return result;
   const Key& key = key_at(name, limits, now);
   const double requests = limits.requests_per_minute;
-  if (requests > 0 && key.requests.used + 1 > requests) {
-    result.hit = KeyLimitHit::kRequests;
-    result.retry_after_ms = wait_ms(key.requests.used, 1, requests);
-    return result;
-  }
+  if (over_rate(key, requests, result)) return result;
   if (limits.max_concurrent > 0 && key.num_running >= limits.max_concurrent) {
     result.hit = KeyLimitHit::kConcurrent;
     return result;
@@ -88,6 +91,14 @@ void KeyLimiter::take(std::string_view name, const KeyLimits& limits, int64_t nu
   if (limits.requests_per_minute > 0) key.requests.used += 1;
   if (limits.tokens_per_minute > 0) key.tokens.used += static_cast<double>(num_tokens);
   ++key.num_running;
+}
+
+KeyCheck KeyLimiter::take_request(std::string_view name, const KeyLimits& limits, TimePoint now) {
+  KeyCheck result;
+  if (limits.requests_per_minute <= 0) return result;
+  Key& key = key_at(name, limits, now);
+  if (!over_rate(key, limits.requests_per_minute, result)) key.requests.used += 1;
+  return result;
 }
 
 void KeyLimiter::settle(std::string_view name, int64_t num_taken, int64_t num_used,

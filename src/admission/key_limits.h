@@ -56,6 +56,8 @@ class KeyLimiter {
   KeyCheck check(std::string_view key, const KeyLimits& limits, int64_t num_prompt_tokens,
                  int64_t num_tokens, TimePoint now);
   void take(std::string_view key, const KeyLimits& limits, int64_t num_tokens, TimePoint now);
+  // A request that computes nothing: counted at once where the rate allows it, nothing to settle.
+  KeyCheck take_request(std::string_view key, const KeyLimits& limits, TimePoint now);
   // The request ended: used of the tokens taken at that time. What has faded since is not given
   // back a second time.
   void settle(std::string_view key, int64_t num_taken, int64_t num_used, TimePoint taken_at);
@@ -77,6 +79,7 @@ class KeyLimiter {
     void fade(TimePoint now);
     bool is_fresh() const { return num_running == 0 && requests.used <= 0 && tokens.used <= 0; }
   };
+  static bool over_rate(const Key& key, double per_minute, KeyCheck& result);
   Key& key_at(std::string_view name, const KeyLimits& limits, TimePoint now);
   void make_room(TimePoint now);
 

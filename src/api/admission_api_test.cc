@@ -66,6 +66,25 @@ class AdmissionApiTest : public ::testing::Test {
   std::unique_ptr<ApiFixture> fixture_;
 };
 
+TEST_F(AdmissionApiTest, CountingTokens_IsARequestOfTheKeyAndNothingElse) {
+  ApiOptions options;
+  options.admission.key_limits = {
+      .requests_per_minute = 3, .tokens_per_minute = 600, .max_concurrent = 1};
+  make(options);
+  chat({}, R"(,"max_tokens":200)");  // holds the key's one place and 200 tokens and more
+  const auto counted = post("/tokenize", R"({"prompt":"hi"})");
+  EXPECT_EQ(counted->status, 200);
+  EXPECT_EQ(counted->header("x-ratelimit-remaining-requests"), "1");
+  EXPECT_EQ(post("/detokenize", R"({"tokens":[104]})")->status, 200);
+  const auto refused = post("/tokenize", R"({"prompt":"hi"})");
+  EXPECT_EQ(refused->status, 429);
+  EXPECT_EQ(refused->error_code(), "rate_limit_exceeded");
+  EXPECT_EQ(refused->header("retry-after"), "20");
+  expect_metric("sparrow_rejected_total{reason=\"requests_per_minute\"} 1");
+  fixture_->clock.advance(std::chrono::seconds(20));
+  EXPECT_EQ(post("/tokenize", R"({"prompt":"hi"})")->status, 200);
+}
+
 TEST_F(AdmissionApiTest, LongWait_Is503WithTheTimeToComeBack) {
   set_wait(90);
   const auto reply = chat();

@@ -146,7 +146,10 @@ MaybeError ApiContext::prepare_and_admit(const http::Request& request, const Cal
     }
   }
   belong_to(caller, prepared.requests);
-  if (prepared.answers.replay) return std::nullopt;  // known already: it costs nothing and passes
+  // Known already: it costs no computing, whatever the load.
+  if (prepared.answers.replay) {
+    return gate_.pass_without_work(caller, clock().now(), prepared.headers);
+  }
   return gate_.pass(request, caller, serving.engine->snapshot(), clock().now(), prepared);
 }
 
@@ -189,12 +192,20 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
 void ApiContext::run_answer(const http::Call& call, Answer answer) {
   if (serving() == nullptr) return call.responder->send(error_response(loading()));
   const ServedModel& model = serving()->model;
+  http::Headers headers;
+  const Caller caller = keys_.caller_of(*call.request);
+  if (auto error = gate_.pass_without_work(caller, clock().now(), headers)) {
+    http::Response refusal = error_response(*error);
+    std::move(headers.begin(), headers.end(), std::back_inserter(refusal.headers));
+    return call.responder->send(std::move(refusal));
+  }
   auto task = [&model, request = call.request, responder = call.responder,
-               answer = std::move(answer)]() mutable {
+               answer = std::move(answer), headers = std::move(headers)]() mutable {
     http::Response response;
     if (auto error = guarded([&] { return answer(*request, model, response.body); })) {
       response = error_response(*error);
     }
+    std::move(headers.begin(), headers.end(), std::back_inserter(response.headers));
     http::IoLoop& loop = responder->loop();
     loop.post([response = std::move(response), responder = std::move(responder)]() mutable {
       responder->send(std::move(response));

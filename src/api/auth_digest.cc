@@ -5,19 +5,9 @@
 #endif
 
 #include "base/check.h"
+#include "http/target.h"
 
 namespace sparrow::api {
-namespace {
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-}  // namespace
-
 #ifdef SPARROW_HAS_OPENSSL
 bool keys_are_hashed() { return true; }
 
@@ -47,8 +37,8 @@ std::string from_hex(std::string_view hex) {
   if (hex.size() % 2 != 0) return {};
   std::string bytes;
   for (size_t i = 0; i < hex.size(); i += 2) {
-    const int high = hex_value(hex[i]);
-    const int low = hex_value(hex[i + 1]);
+    const int high = http::hex_value(hex[i]);
+    const int low = http::hex_value(hex[i + 1]);
     if (high < 0 || low < 0) return {};
     bytes += static_cast<char>(high * 16 + low);
   }

@@ -173,6 +173,14 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
   return std::nullopt;
 }
 
+MaybeError Gate::pass_without_work(const Caller& caller, TimePoint now, http::Headers& headers) {
+  const Verdict verdict = control_.decide_without_work(caller.tenant, caller.limits, now);
+  add_limit_headers(verdict.key_status, headers);
+  if (verdict.decision != Decision::kReject) return std::nullopt;
+  metrics_.on_verdict(verdict);
+  return refusal(verdict);
+}
+
 void Gate::answer_without_engine(PreparedGeneration& prepared) {
   if (find_answer_) prepared.answers.replay = find_answer_(prepared);
   const bool is_cached = prepared.answers.replay.has_value();

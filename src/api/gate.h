@@ -33,6 +33,9 @@ class Gate {
   // (x-ratelimit-*, x-sparrow-degraded) to `prepared`. Prep threads.
   MaybeError pass(const http::Request& http_request, const Caller& caller, const LoadSnapshot& load,
                   TimePoint now, PreparedGeneration& prepared);
+  // For what costs the engine nothing (a kept answer, counting tokens): it counts as one of the
+  // key's requests per minute, and adds their headers. Any thread.
+  MaybeError pass_without_work(const Caller& caller, TimePoint now, http::Headers& headers);
   // Something behind or before this gate refused.
   void note_refusal(RejectReason reason) { metrics_.on_reject(reason); }
   // Lets ladder and gauges follow the load when nobody asks for anything.

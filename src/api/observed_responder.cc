@@ -68,6 +68,7 @@ class ObservedResponder final : public http::Responder {
   void on_close(std::function<void()> callback) override {
     responder_->on_close(std::move(callback));
   }
+  void when_sent(std::function<void()> task) override { responder_->when_sent(std::move(task)); }
   bool closed() const override { return responder_->closed(); }
   http::IoLoop& loop() override { return responder_->loop(); }
   void log_with(const LogFields& fields) override {

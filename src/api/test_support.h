@@ -137,6 +137,8 @@ struct Recorded {
   bool refuse_writes = false;
   bool closed = false;
   std::function<void()> on_close;
+  bool reads_slowly = false;  // what waits for sent bytes waits for the test
+  std::function<void()> when_sent;
 
   std::string header(std::string_view name) const {
     for (const auto& [field, value] : headers) {
@@ -182,6 +184,11 @@ class RecordingResponder final : public http::Responder {
     recorded_->ended = true;
   }
   void on_close(std::function<void()> callback) override { recorded_->on_close = callback; }
+  void when_sent(std::function<void()> task) override {
+    if (!recorded_->reads_slowly) return loop_.post(std::move(task));
+    EXPECT_EQ(recorded_->when_sent, nullptr);
+    recorded_->when_sent = std::move(task);
+  }
   bool closed() const override { return recorded_->closed; }
   http::IoLoop& loop() override { return loop_; }
 

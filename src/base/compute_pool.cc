@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <utility>
 
 #include "base/check.h"
 #include "base/cpu_topology.h"
@@ -108,12 +109,29 @@ void ComputePool::run_erased(ErasedBody body, void* context) {
     { std::lock_guard lock(mutex_); }
     wake_.notify_all();
   }
-  body(context, 0);
-  if (spin_until([&] { return num_running_.load(std::memory_order_acquire) == 0; })) return;
+  call_body(0);
+  if (spin_until([&] { return num_running_.load(std::memory_order_acquire) == 0; })) {
+    return rethrow_failure();
+  }
   for (int left = num_running_.load(std::memory_order_acquire); left != 0;
        left = num_running_.load(std::memory_order_acquire)) {
     num_running_.wait(left, std::memory_order_acquire);
   }
+  rethrow_failure();
+}
+
+// The body lives on the caller's stack, so nobody leaves before everybody is done.
+void ComputePool::call_body(int worker) noexcept {
+  try {
+    body_(context_, worker);
+  } catch (...) {
+    std::lock_guard lock(mutex_);
+    if (failure_ == nullptr) failure_ = std::current_exception();
+  }
+}
+
+void ComputePool::rethrow_failure() {
+  if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void ComputePool::worker_main(int worker) {
@@ -128,7 +146,7 @@ void ComputePool::worker_main(int worker) {
     }
     seen = generation_.load(std::memory_order_acquire);
     if (stop_.load()) return;
-    body_(context_, worker);
+    call_body(worker);
     if (num_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_running_.notify_one();
   }
 }

@@ -7,11 +7,15 @@
 // CPU is then free for a worker that a foreign process has pushed off its own, so a busy neighbour
 // costs its share and not a collapse. run() is called from one thread at a time; not re-entrant.
 //
+// What a body throws, on whichever worker, comes out of run() when all workers are done with it
+// (the first of several); the pool is then as before.
+//
 //   pool.parallel_for(num_strips, [&](int64_t strip, int worker) { multiply(strip); });
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -69,6 +73,8 @@ class ComputePool {
   };
 
   void run_erased(ErasedBody body, void* context);
+  void call_body(int worker) noexcept;
+  void rethrow_failure();
   void worker_main(int worker);
   void pin_to_cpu(int worker);
   void begin_loop(int64_t count);
@@ -87,6 +93,7 @@ class ComputePool {
   std::atomic<int> num_sleeping_{0};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
+  std::exception_ptr failure_;  // of the run in progress; guarded by mutex_ until all are done
   std::condition_variable wake_;
   std::vector<std::thread> threads_;
 };

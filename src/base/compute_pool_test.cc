@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -49,6 +50,25 @@ TEST(ComputePool, Run_WaitsForWorkersThatAreLate) {
       done++;
     });
     ASSERT_EQ(done.load(), 4);
+  }
+}
+
+TEST(ComputePool, ThrowingBody_ComesOutOfRunAndLeavesThePoolUsable) {
+  for (const int num_threads : {1, 2, 5}) {
+    ComputePool pool(num_threads);
+    for (int thrower = 0; thrower < num_threads; ++thrower) {
+      std::atomic<int> num_others{0};
+      EXPECT_THROW(pool.run([&](int worker) {
+        if (worker == thrower) throw std::bad_alloc();
+        num_others++;
+      }),
+                   std::bad_alloc);
+      EXPECT_EQ(num_others.load(), num_threads - 1) << "run() returned before all were done";
+    }
+    EXPECT_THROW(pool.run([](int worker) { throw worker; }), int) << "one of many";
+    std::atomic<int64_t> sum{0};
+    pool.parallel_for(1000, [&](int64_t index, int) { sum += index; });
+    EXPECT_EQ(sum.load(), 999 * 1000 / 2);
   }
 }
 

@@ -2,9 +2,7 @@
 // it, and how to empty it.
 
 #include <fmt/format.h>
-#include <signal.h>
 
-#include <atomic>
 #include <cstdio>
 #include <filesystem>
 
@@ -20,6 +18,7 @@
 #include "cmd/progress.h"
 #include "cmd/served_model_info.h"
 #include "cmd/speculation_options.h"
+#include "cmd/stop_signal.h"
 #include "engine/engine_thread.h"
 
 namespace sparrow {
@@ -71,21 +70,6 @@ std::vector<OptionSpec> own_options() {
   };
 }
 
-// Set by Ctrl-C: what is stored stays.
-std::atomic<bool> g_stop{false};
-void on_stop(int) { g_stop.store(true); }
-
-void install_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_stop;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second one ends at once
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  action = {};
-  action.sa_handler = SIG_IGN;  // becomes an error of write()
-  sigaction(SIGXFSZ, &action, nullptr);
-}
-
 int wrong_usage(const std::string& message) {
   std::fprintf(stderr, "error: %s\n", message.c_str());
   return 2;
@@ -111,7 +95,7 @@ WarmReport ask_all(const OptionValues& values, const std::vector<WarmQuestion>& 
   api.set_ready(served_model_info(values, session), engine);
   AnswerWarmer warmer(api.handler(), static_cast<size_t>(values.integer("concurrency")));
   Progress progress("warm");
-  const WarmReport report = warmer.run(questions, g_stop, [&](const WarmReport& now) {
+  const WarmReport report = warmer.run(questions, catch_stop_signals(), [&](const WarmReport& now) {
     const double share =
         static_cast<double>(now.num_done()) / static_cast<double>(questions.size());
     progress.show(share, fmt::format("{} of {} questions", now.num_done(), questions.size()));
@@ -160,7 +144,6 @@ int warm(const OptionValues& values, const std::string& file) {
     return fail(failed_precondition(
         "this model has no chat template, so it answers no questions; give --chat-template FILE"));
   }
-  install_signals();
   return print_report(ask_all(values, *questions, *session, *speculation), questions->size(),
                       values.flag("json"));
 }

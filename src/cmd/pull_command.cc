@@ -1,9 +1,7 @@
 // sparrow pull: downloads a model from a Hugging Face hub into the local cache.
 
 #include <fmt/format.h>
-#include <signal.h>
 
-#include <atomic>
 #include <cstdio>
 #include <filesystem>
 
@@ -12,6 +10,7 @@
 #include "cmd/command.h"
 #include "cmd/model_session.h"
 #include "cmd/progress.h"
+#include "cmd/stop_signal.h"
 #include "cmd/transfer_rate.h"
 #include "model/model_locator.h"
 #include "tools/pull/pull.h"
@@ -64,22 +63,6 @@ constexpr const char* kExamples =
     "  HF_ENDPOINT=https://hf-mirror.com sparrow pull  from a mirror\n"
     "  HF_TOKEN=hf_... sparrow pull OWNER/GATED-MODEL  with your account's access\n";
 
-// Set by Ctrl-C or SIGTERM: what was received stays.
-std::atomic<bool> g_stop{false};
-void on_stop(int) { g_stop.store(true); }
-
-void install_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_stop;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second one ends at once
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  action = {};
-  action.sa_handler = SIG_IGN;  // become errors of write(), with a sentence
-  sigaction(SIGPIPE, &action, nullptr);
-  sigaction(SIGXFSZ, &action, nullptr);
-}
-
 // What the work says on the way, on stderr.
 class Face {
  public:
@@ -121,7 +104,7 @@ PullOptions pull_options(const OptionValues& values) {
   options.gguf = values.text("file");
   options.cache_dir = values.text("cache-dir");
   options.first_retry_wait_s = values.number("retry-wait");
-  options.stop = &g_stop;
+  options.stop = &catch_stop_signals();  // what was received stays
   return options;
 }
 
@@ -228,7 +211,6 @@ int run_pull(const OptionValues& values) {
                  values.positional()[1].c_str());
     return 2;
   }
-  install_signals();
   const PullOptions options = pull_options(values);
   const bool json = values.flag("json");
   Face face(values.flag("quiet"));

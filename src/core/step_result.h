@@ -34,6 +34,7 @@ struct StepResult {
   std::vector<SampledToken> tokens;
   std::vector<TokenLogprob> top_logprobs;
   bool failed = false;     // the executor could not finish the step; no token is valid
+  bool no_memory = false;  // it failed for want of host memory: the same step may succeed later
   int64_t elapsed_ns = 0;  // from begin() to this result: measured, or simulated by a fake
 
   void clear() {
@@ -41,6 +42,7 @@ struct StepResult {
     tokens.clear();
     top_logprobs.clear();
     failed = false;
+    no_memory = false;
     elapsed_ns = 0;
   }
 };

@@ -292,10 +292,13 @@ FinishReason Engine::Impl::take_token(Sequence& sequence, const SampledToken& to
 }
 
 void Engine::Impl::drain() {
-  const std::optional<FinishReason> abort = inbox.drain(submissions, cancels);
-  for (Submission& submission : submissions) start_request(submission);
+  const std::optional<Inbox::Abort> abort = inbox.drain(submissions, cancels);
+  for (size_t i = 0; i < submissions.size(); ++i) {
+    if (abort && i == abort->num_before) scheduler.finish_all(abort->reason);
+    start_request(submissions[i]);
+  }
+  if (abort && abort->num_before >= submissions.size()) scheduler.finish_all(abort->reason);
   for (const uint64_t id : cancels) scheduler.finish_request(id, FinishReason::kCancelled);
-  if (abort) scheduler.finish_all(*abort);
 }
 
 // A request that there is no memory for is told so; the others go on.
@@ -429,8 +432,9 @@ const StepResult& Engine::Impl::compute(const BatchPlan& plan) {
     const char* contradiction = contradiction_in(plan, result, limits.vocab_size);
     if (contradiction == nullptr) return result;
     log_failure("a step", contradiction);
+    failed_result.no_memory = false;
   } catch (...) {
-    reason_of_exception("a step");
+    failed_result.no_memory = reason_of_exception("a step") == FinishReason::kNoMemory;
   }
   return failed_result;
 }

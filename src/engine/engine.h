@@ -78,7 +78,7 @@ class Engine {
   void wake();
   // submit() refuses from now on; what was accepted still runs.
   void stop_accepting();
-  // Everything accepted so far ends with `reason` at the next step.
+  // Everything accepted before this call ends with `reason` at the next step; later requests run.
   void abort_all(FinishReason reason);
   bool idle() const;  // engine thread: nothing waiting, running or in the inbox
   // Engine thread: CHECKs that blocks, slots and progress add up; for tests and simulation.

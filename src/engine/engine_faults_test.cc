@@ -100,15 +100,29 @@ TEST_P(EngineThrowsTest, ThrowingExecutor_CostsThatStepOnly) {
     sink_.transcripts.clear();
     submit_some(1, 3);  // step 1
     run();
-    for (uint64_t id = 1; id <= 3; ++id) expect_ended(id, FinishReason::kError);
+    const FinishReason reason = kind == 0 ? FinishReason::kNoMemory : FinishReason::kError;
+    for (uint64_t id = 1; id <= 3; ++id) expect_ended(id, reason);
     submit_some(4, 6);  // steps 2 to 4
     run();
-    for (uint64_t id = 4; id <= 6; ++id) expect_ended(id, FinishReason::kError);
+    for (uint64_t id = 4; id <= 6; ++id) expect_ended(id, reason);
     submit_some(7, 9);
     run();
     for (uint64_t id = 7; id <= 9; ++id) expect_served(id);
     expect_nothing_left();
   }
+}
+
+TEST_F(EngineFaultsTest, AbortAll_EndsWhatCameBeforeIt_WhatComesAfterRuns) {
+  make();
+  submit_some(1, 2);
+  engine_->step(clock_.now());
+  submit_some(3, 4);  // accepted and not yet drained
+  engine_->abort_all(FinishReason::kCancelled);
+  submit_some(5, 6);
+  run();
+  for (uint64_t id = 1; id <= 4; ++id) expect_ended(id, FinishReason::kCancelled);
+  for (uint64_t id = 5; id <= 6; ++id) expect_served(id);
+  expect_nothing_left();
 }
 
 INSTANTIATE_TEST_SUITE_P(Parts, EngineThrowsTest,

@@ -54,12 +54,12 @@ void Inbox::retire(std::span<const uint64_t> request_ids) {
 void Inbox::abort_all(FinishReason reason) {
   {
     std::lock_guard lock(mutex_);
-    abort_ = reason;
+    abort_ = {reason, submissions_.size()};
   }
   filled_.notify_one();
 }
 
-std::optional<FinishReason> Inbox::drain(std::vector<Submission>& submissions,
+std::optional<Inbox::Abort> Inbox::drain(std::vector<Submission>& submissions,
                                          std::vector<uint64_t>& cancels) {
   submissions.clear();
   cancels.clear();

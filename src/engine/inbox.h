@@ -33,14 +33,19 @@ class Inbox {
   Status try_submit(Submission&& submission);
   // Ignored for requests that are not alive.
   void cancel(uint64_t request_id);
+  // For everything submitted before this call; what comes after it runs.
   void abort_all(FinishReason reason);
   // Submissions are refused from now on; what was accepted before is still drained.
   void close();
 
+  // An abort_all since the last drain.
+  struct Abort {
+    FinishReason reason = FinishReason::kNone;
+    size_t num_before = 0;  // of the drained submissions; those behind came after the call
+  };
   // Moves everything out: submissions in order of arrival, then cancels (a cancel always follows
-  // its submission). Returns the reason of an abort_all since the last drain.
-  std::optional<FinishReason> drain(std::vector<Submission>& submissions,
-                                    std::vector<uint64_t>& cancels);
+  // its submission).
+  std::optional<Abort> drain(std::vector<Submission>& submissions, std::vector<uint64_t>& cancels);
   // One choice of each of these requests has ended; an id stands once per choice.
   void retire(std::span<const uint64_t> request_ids);
 
@@ -63,7 +68,7 @@ class Inbox {
   std::vector<Submission> submissions_;
   std::vector<uint64_t> cancels_;
   std::unordered_map<uint64_t, Live> live_;
-  std::optional<FinishReason> abort_;
+  std::optional<Abort> abort_;
   bool is_closed_ = false;
   bool woken_ = false;
 };

@@ -55,13 +55,19 @@ TEST(Inbox, Closed_RefusesAndKeepsWhatItHas) {
   EXPECT_FALSE(inbox.empty());
 }
 
-TEST(Inbox, Abort_IsReportedOnce) {
+TEST(Inbox, Abort_IsReportedOnceWithWhatCameBefore) {
   Inbox inbox(8);
+  EXPECT_TRUE(inbox.try_submit(submission(1)).ok());
   inbox.abort_all(FinishReason::kCancelled);
+  EXPECT_TRUE(inbox.try_submit(submission(2)).ok());
   std::vector<Submission> submissions;
   std::vector<uint64_t> cancels;
-  EXPECT_EQ(inbox.drain(submissions, cancels), FinishReason::kCancelled);
-  EXPECT_EQ(inbox.drain(submissions, cancels), std::nullopt);
+  const auto abort = inbox.drain(submissions, cancels);
+  ASSERT_TRUE(abort.has_value());
+  EXPECT_EQ(abort->reason, FinishReason::kCancelled);
+  EXPECT_EQ(abort->num_before, 1u);
+  EXPECT_EQ(submissions.size(), 2u);
+  EXPECT_FALSE(inbox.drain(submissions, cancels).has_value());
 }
 
 }  // namespace

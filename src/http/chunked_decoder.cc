@@ -2,18 +2,13 @@
 
 #include <algorithm>
 
+#include "http/target.h"
+
 namespace sparrow::http {
 namespace {
 
 // 15 digits cannot overflow 64 bits, and no sane chunk is near 2^60 bytes.
 constexpr int kMaxSizeDigits = 15;
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 // Also a line feed without its carriage return.
 bool is_control(char c) {
@@ -41,7 +36,7 @@ size_t ChunkedDecoder::feed(std::string_view bytes, std::string& body) {
 }
 
 void ChunkedDecoder::take_size(char c, size_t body_bytes) {
-  const int digit = hex_digit(c);
+  const int digit = hex_value(c);
   if (digit >= 0) {
     if (++num_digits_ > kMaxSizeDigits) {
       state_ = State::kMalformed;

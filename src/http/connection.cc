@@ -25,6 +25,7 @@ constexpr std::chrono::milliseconds kLingerTimeout{2000};
 // A body may take longer than body_timeout as long as it comes faster than this.
 constexpr size_t kMinBodyBytesPerMs = 64;
 constexpr int kMaxReadsPerWake = 8;
+constexpr size_t kSmallBodyBytes = 64u << 10;
 constexpr size_t kKeptOutputBytes = 64u << 10;
 // A peer that vanished without a word (power, network) is known to be dead after this long: probes
 // find it while nothing is sent, the other limit while sent bytes stay unacknowledged.
@@ -232,6 +233,15 @@ void Connection::count_body_bytes() {
   counted_body_bytes_ = num_bytes;
 }
 
+// The last eighth of the room is kept for small bodies: who sends megabytes while others hold the
+// rest is refused, a chat is not.
+bool Connection::has_too_large_share() const {
+  const size_t room = options_.max_total_body_bytes;
+  const bool is_small = counted_body_bytes_ <= kSmallBodyBytes;
+  return counted_body_bytes_ != 0 &&
+         context_->shared->num_body_bytes > (is_small ? room : room - room / 8);
+}
+
 size_t Connection::parse(std::string_view bytes) {
   size_t used = 0;
   parsing_ = true;
@@ -243,8 +253,7 @@ size_t Connection::parse(std::string_view bytes) {
       const ProtocolError error = parser_.error();
       answer_protocol_error(error.status, error.message);
       used = bytes.size();
-    } else if (context_->shared->num_body_bytes > options_.max_total_body_bytes &&
-               counted_body_bytes_ != 0) {
+    } else if (has_too_large_share()) {
       answer_protocol_error(503, "too many request bodies at once, try again");
       used = bytes.size();
     } else if (parser_.state() == RequestParser::State::kComplete) {
@@ -298,6 +307,9 @@ void Connection::flush() {
     output_.clear();
     output_sent_ = 0;
     if (output_.capacity() > kKeptOutputBytes) output_.shrink_to_fit();
+    if (exchange_ && exchange_->when_sent) {
+      loop().post(std::exchange(exchange_->when_sent, nullptr));
+    }
     return after_flush();
   }
   // Moves the rest only when at least as much was sent: every byte moves once on average.
@@ -347,6 +359,7 @@ void Connection::close() {
   context_->connections.erase(self);
   context_->shared->num_connections.fetch_sub(1, std::memory_order_relaxed);
   if (ended && ended->on_close) ended->on_close();
+  if (ended && ended->when_sent) loop().post(std::move(ended->when_sent));
   if (context_->stopping && context_->connections.empty()) loop().request_stop();
 }
 

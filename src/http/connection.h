@@ -71,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool write(uint64_t exchange_id, std::string_view bytes);
   void finish(uint64_t exchange_id);
   void on_close(uint64_t exchange_id, std::function<void()> callback);
+  void when_sent(uint64_t exchange_id, std::function<void()> task);
   bool is_open(uint64_t exchange_id) const;
   void abandon(uint64_t exchange_id);
   AsioLoop& loop() const { return *context_->loop; }
@@ -89,6 +90,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool chunked = false;
     bool event_stream = false;
     std::function<void()> on_close;
+    std::function<void()> when_sent;
   };
 
   void arm_read();
@@ -115,6 +117,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close_soon();
   void update_phase();
   void count_body_bytes();
+  bool has_too_large_share() const;
   bool can_take_request() const;
   bool wants_input() const;
   size_t unsent_bytes() const { return output_.size() - output_sent_; }

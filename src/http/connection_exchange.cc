@@ -150,6 +150,12 @@ void Connection::on_close(uint64_t exchange_id, std::function<void()> callback) 
   }
 }
 
+void Connection::when_sent(uint64_t exchange_id, std::function<void()> task) {
+  Exchange* current = exchange(exchange_id);
+  if (current == nullptr || unsent_bytes() == 0) return loop().post(std::move(task));
+  current->when_sent = std::move(task);
+}
+
 void Connection::end_exchange() {
   if (!exchange_->keep_alive || context_->draining) close_after_flush_ = true;
   exchange_.reset();

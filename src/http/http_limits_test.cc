@@ -105,6 +105,27 @@ TEST_F(HttpLimitsTest, TotalBodies_OverTheBound_FiveOhThree_ThenRecovers) {
   }
 }
 
+// Large bodies pay for a full house, not whoever sends next.
+TEST_F(HttpLimitsTest, TotalBodies_AlmostFull_SmallOnesAreServed) {
+  ServerOptions options;
+  options.max_total_body_bytes = 1'600'000;  // the last 200,000 are for small bodies
+  start(options);
+  const auto head = [](size_t size) {
+    return "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(size) +
+           "\r\n\r\n";
+  };
+  TestClient holder(port()), small(port()), large(port());
+  holder.send(head(1'400'000) + std::string(1'390'000, 'a'));  // and then keeps it
+  large.send(head(300'000) + std::string(300'000, 'b'));
+  EXPECT_TRUE(large.read_until("HTTP/1.1 503"));
+  for (int i = 0; i < 3; ++i) {
+    small.send(head(40'000) + std::string(40'000, 'c'));
+    EXPECT_EQ(small.read_reply().status, 200);
+  }
+  holder.send(std::string(10'000, 'd'));
+  EXPECT_EQ(holder.read_reply().status, 200) << "what was let in is finished";
+}
+
 TEST_F(HttpLimitsTest, SlowHeader_FourOhEight) {
   start(impatient());
   TestClient client(port());
@@ -173,6 +194,42 @@ TEST_F(HttpLimitsTest, SlowReader_DroppedAtTheBound) {
   });
   EXPECT_LT(num_accepted, 1000u);
   EXPECT_TRUE(eventually([&] { return num_closed_ == 1; }));
+  EXPECT_TRUE(no_connections());
+}
+
+// Who waits for the kernel between two pieces can send any length to a slow reader.
+TEST_F(HttpLimitsTest, SlowReader_WhenSentPacesTheWriter) {
+  ServerOptions options;
+  options.max_unsent_bytes = 256u << 10;
+  start(options);
+  TestClient client(port(), "127.0.0.1", 4096);
+  client.send(get("/stream"));
+  const auto held = take_held();
+  constexpr int kNumPieces = 300;  // 19 MB: more than any socket buffer
+  std::atomic<int> num_written{0};
+  std::function<void()> write_next = [&] {
+    EXPECT_TRUE(held->write("data: " + std::string(64u << 10, 'x') + "\n\n"));
+    if (++num_written < kNumPieces) return held->when_sent(write_next);
+    held->write("data: end\n\n");
+    held->finish();
+  };
+  held->loop().post(write_next);
+  EXPECT_TRUE(client.read_until("data: end"));
+  EXPECT_EQ(num_written, kNumPieces);
+}
+
+TEST_F(HttpLimitsTest, WhenSent_IsCalledThoughTheClientLeft) {
+  start();
+  TestClient client(port(), "127.0.0.1", 4096);
+  client.send(get("/stream"));
+  const auto held = take_held();
+  std::atomic<int> num_called{0};
+  on_loop(held, [&] {
+    for (int i = 0; i < 12; ++i) held->write(std::string(64u << 10, 'x'));
+    held->when_sent([&] { ++num_called; });
+  });
+  client.reset();
+  EXPECT_TRUE(eventually([&] { return num_called == 1; }));
   EXPECT_TRUE(no_connections());
 }
 

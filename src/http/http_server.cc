@@ -26,6 +26,8 @@ constexpr int kListenBacklog = 4096;  // the kernel caps it at net.core.somaxcon
 constexpr std::chrono::milliseconds kStopFlushTimeout{1000};
 // Out of file descriptors: new clients wait in the backlog instead of a spinning accept.
 constexpr std::chrono::milliseconds kAcceptBackoff{50};
+// A renewed certificate counts within two of these.
+constexpr std::chrono::milliseconds kFilesInterval{500};
 
 std::string address_text(const std::string& host, uint16_t port) {
   const bool is_v6 = host.find(':') != std::string::npos && host.front() != '[';
@@ -179,6 +181,7 @@ asio::awaitable<void> HttpServer::Impl::tick_loop(std::shared_ptr<LoopContext> c
   asio::steady_timer timer(context->loop->context());
   const auto interval = tick_interval(shared->options);
   std::vector<std::shared_ptr<Connection>> seen;
+  TimePoint files_looked_at = RealClock().now();
   for (;;) {
     timer.expires_after(interval);
     auto [error] = co_await timer.async_wait(kUseTuple);
@@ -188,6 +191,10 @@ asio::awaitable<void> HttpServer::Impl::tick_loop(std::shared_ptr<LoopContext> c
     try {
       seen.assign(context->connections.begin(), context->connections.end());
       for (const auto& connection : seen) late ? connection->close() : connection->sweep(now);
+      if (shared->tls && context == contexts.front() && now >= files_looked_at + kFilesInterval) {
+        files_looked_at = now;
+        shared->tls->reload_if_changed();
+      }
     } catch (const std::exception& failure) {  // the deadlines are looked at again next time
       log_error("http: a round of deadlines failed: {}", failure.what());
     }

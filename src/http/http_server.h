@@ -24,7 +24,8 @@ struct ServerOptions {
   int num_io_threads = 1;
   size_t max_header_bytes = 64u << 10;
   size_t max_body_bytes = 16u << 20;
-  size_t max_total_body_bytes = 512u << 20;  // of all requests together; beyond it 503
+  // Of all requests together; beyond it 503, from 7/8 on for bodies of more than 64 KiB.
+  size_t max_total_body_bytes = 512u << 20;
   size_t max_connections = 12'288;
   uint64_t max_requests_per_connection = 100'000;  // then it closes
   size_t max_unsent_bytes = 1u << 20;  // per stream; beyond it the slow reader is dropped

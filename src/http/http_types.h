@@ -62,6 +62,10 @@ class Responder {
   // stop producing.
   virtual bool write(std::string bytes) = 0;
   virtual void finish() = 0;
+  // Runs `task` once, on the loop's thread, as soon as all written bytes are with the kernel, or
+  // the client is gone: for who could write more than a slow reader may leave unread. One at a
+  // time; never inside this call.
+  virtual void when_sent(std::function<void()> task) { loop().post(std::move(task)); }
   // Called once, on the loop's thread, if the client goes away (or the server stops) before the
   // end; never inside another call of this object, never after send() or finish().
   virtual void on_close(std::function<void()> callback) = 0;

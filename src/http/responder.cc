@@ -32,6 +32,9 @@ class ExchangeResponder final : public Responder {
   void on_close(std::function<void()> callback) override {
     connection_->on_close(exchange_id_, std::move(callback));
   }
+  void when_sent(std::function<void()> task) override {
+    connection_->when_sent(exchange_id_, std::move(task));
+  }
   bool closed() const override { return !connection_->is_open(exchange_id_); }
   IoLoop& loop() override { return connection_->loop(); }
 

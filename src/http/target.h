@@ -18,6 +18,14 @@ struct Target {
 // broken escape and for a path that holds control characters once decoded.
 std::optional<Target> parse_target(std::string_view target);
 
+// Of a hexadecimal digit of either case, 0 to 15; -1: it is none.
+constexpr int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
 // Nothing when a '%' is not followed by two hexadecimal digits. '+' is left alone.
 std::optional<std::string> percent_decode(std::string_view text);
 

@@ -1,8 +1,8 @@
 #pragma once
 // TLS over the sockets of connections, by OpenSSL. TlsContext: certificate, key and settings of a
-// server, shared by all its connections, constant. TlsSession: one connection; it reads and writes
-// the descriptor itself, never blocks, and shakes hands inside read() and write(). A session
-// belongs to its connection's loop. Internal to http/.
+// server, shared by all its connections; renewed when its files change. TlsSession: one connection;
+// it reads and writes the descriptor itself, never blocks, and shakes hands inside read() and
+// write(). A session belongs to its connection's loop. Internal to http/.
 
 #include <cstddef>
 #include <memory>
@@ -35,7 +35,12 @@ class TlsSession {
 class TlsContext {
  public:
   virtual ~TlsContext() = default;
+  // Any thread. Running sessions keep the certificate they began with.
   virtual std::unique_ptr<TlsSession> accept(int descriptor) = 0;
+  // Reads the files again if they have changed and then stayed as they are since the last call (a
+  // certificate and its key are replaced one after the other). Files that are broken, or not a
+  // pair, change nothing and are logged once. One thread.
+  virtual void reload_if_changed() = 0;
 };
 
 // From PEM files; an empty key_file means the certificate's. The error names file, cause and what

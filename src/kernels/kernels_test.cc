@@ -4,6 +4,7 @@
 #include "kernels/kernels_test_util.h"
 
 #include <cmath>
+#include <cstring>
 
 namespace sparrow {
 namespace {
@@ -196,6 +197,24 @@ TEST(Quantize, EveryIsaAndRange_GivesTheBitsOfScalarAndErrsByHalfAStep) {
     EXPECT_EQ(expected.sums[0], halves[0] + halves[1]);
     EXPECT_EQ(expected.half_sums[0], halves[0]);
     EXPECT_EQ(expected.half_sums[1], halves[1]);
+  }
+}
+
+// The fast kernels do not clamp: the largest magnitude of a row must round to 127 by itself.
+TEST(Quantize, LargestMagnitudeOfAnyRow_Becomes127) {
+  std::vector<float> x(32);
+  for (uint32_t i = 0; i < 20'000; ++i) {
+    // Spread over all exponents and mantissas from 1e-30 to the largest finite float.
+    const uint32_t bits = 0x0da24260u + static_cast<uint32_t>(uint64_t{0x71ddbd9f} * i / 19'999);
+    float largest = 0;
+    std::memcpy(&largest, &bits, sizeof largest);
+    x.front() = largest;
+    x.back() = -largest;
+    for (const Kernels* kernels : fast_kernels()) {
+      const Quantized found = quantize(*kernels, x);
+      ASSERT_EQ(found.values.front(), 127) << kernels->name << ' ' << largest;
+      ASSERT_EQ(found.values.back(), -127) << kernels->name << ' ' << largest;
+    }
   }
 }
 

@@ -29,15 +29,20 @@ struct CpuExecutor::Impl {
     }
   }
 
-  // All of them or, where memory runs out, none. Nothing else of a forward pass allocates.
+  // All of them or, where memory runs out, none.
   void start_slots(const BatchPlan& batch) {
     try {
       for (const SlotStart& start : batch.slot_starts) head.start_slot(start);
     } catch (...) {
-      for (const SlotStart& start : batch.slot_starts) {
-        if (head.is_held(start.slot)) head.release_slot(start.slot);
-      }
+      drop_slots(batch);
       throw;
+    }
+  }
+
+  // A begin() that throws has started no slot.
+  void drop_slots(const BatchPlan& batch) {
+    for (const SlotStart& start : batch.slot_starts) {
+      if (head.is_held(start.slot)) head.release_slot(start.slot);
     }
   }
 
@@ -143,7 +148,13 @@ Ticket CpuExecutor::begin(const BatchPlan& plan) {
       impl.tokens.push_back(token);
     }
   }
-  impl.forward.run(plan, impl.tokens, *impl.weights, impl.cache, impl.workspace);
+  try {
+    impl.forward.run(plan, impl.tokens, *impl.weights, impl.cache, impl.workspace);
+  } catch (...) {
+    impl.drop_slots(plan);
+    impl.in_flight = nullptr;
+    throw;
+  }
   return ++impl.last_ticket;
 }
 

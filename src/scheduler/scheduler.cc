@@ -442,7 +442,8 @@ void Scheduler::write_span(const Planned& planned) {
 
 void Scheduler::commit(const StepResult& result, TimePoint step_end, TokenConsumer& consumer) {
   if (result.failed) {
-    for (const Planned& planned : planned_) end(*planned.sequence, FinishReason::kError);
+    const FinishReason reason = result.no_memory ? FinishReason::kNoMemory : FinishReason::kError;
+    for (const Planned& planned : planned_) end(*planned.sequence, reason);
   } else {
     CHECK(result.spans.size() == planned_.size());
     if (result.elapsed_ns > 0) {

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -178,3 +179,46 @@ def test_wrong_files_are_named(model, certificate, tmp_path):
         assert all(word in done.stderr for word in words), (words, done.stderr)
     done = run_cli("serve", "--model", model, "--port", 0, "--ssl-keyfile", certificate[1], timeout=60)
     assert done.returncode == 1 and "--ssl-certfile" in done.stderr
+
+
+def served_certificate(server):
+    """DER of the certificate that a new connection gets."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain:
+        with context.wrap_socket(plain) as client:
+            return client.getpeercert(binary_form=True)
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_renewed_certificate_is_served_without_a_restart(model, tmp_path):
+    old, key = make_certificate(tmp_path, "served")
+    new, new_key = make_certificate(tmp_path, "renewed")
+    der = {path: ssl.PEM_cert_to_DER_cert(path.read_text()) for path in (old, new)}
+    log = tmp_path / "log.txt"
+    with Server("--model", model, "--max-model-len", 2048, "--ssl-certfile", old, "--ssl-keyfile", key, "--log-file", log) as server:
+        assert served_certificate(server) == der[old]
+        kept = connect(server, (old, key))
+        kept.request("GET", "/health")
+        assert kept.getresponse().read() is not None
+        first = der[old]
+        # A broken file keeps the old certificate, and says so once.
+        old.write_text("-----BEGIN CERTIFICATE-----\nbroken")
+        assert wait_for(lambda: "the certificate stays as it was" in log.read_text())
+        assert served_certificate(server) == first
+        # Replaced one after the other, as renewing tools do.
+        new_key.replace(key)
+        new.replace(old)
+        assert wait_for(lambda: served_certificate(server) == der[new])
+        assert log.read_text().count("the certificate stays as it was") <= 2  # and once for half a pair
+        kept.request("GET", "/health")  # a running connection goes on
+        assert kept.getresponse().status == 200

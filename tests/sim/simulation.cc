@@ -151,7 +151,6 @@ void Simulation::submit(const Arrival& arrival, uint64_t request_id) {
 void Simulation::note_accepted(Job& job, const Arrival& arrival) {
   const Request& request = job.request;
   job.is_accepted = true;
-  job.must_end_now = is_aborting_;
   live_.push_back(job.stream.tag);
   num_open_choices_ += request.num_choices;
   num_not_started_ += request.num_choices;
@@ -256,7 +255,6 @@ void Simulation::inject_operators() {
   if (strikes(FaultKind::kAbortAll)) {
     log_.add(step_, "abort_all");
     engine_->abort_all(FinishReason::kCancelled);
-    is_aborting_ = true;
     for (const size_t tag : live_) {
       if (!jobs_[tag].has_ended()) jobs_[tag].must_end_now = true;
     }

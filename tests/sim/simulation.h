@@ -132,7 +132,6 @@ class Simulation {
   uint64_t step_ = 0;
   size_t next_arrival_ = 0;
   bool is_closed_ = false;
-  bool is_aborting_ = false;   // since the last step; what comes until the next one ends, too
   bool is_torn_down_ = false;  // the engine was destroyed with work in it
   std::deque<Job> jobs_;       // by tag
   std::vector<size_t> live_;   // tags, in order of acceptance

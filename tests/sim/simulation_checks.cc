@@ -164,7 +164,6 @@ void Simulation::count_choice(const Job& job, int choice) {
 
 void Simulation::check_step(const StepReport& report) {
   num_in_inbox_ = 0;
-  is_aborting_ = false;
   log_.add(step_, "step (rows, tokens)", static_cast<uint64_t>(report.num_tokens_in),
            report.num_tokens_out);
   engine_->check_integrity();

@@ -512,5 +512,18 @@ TEST_F(ConsultTest, UnderOverload_TheListAlsoServesWhoWroteItsOwnValues) {
   EXPECT_FALSE(cache_->find_similar(consult(chosen + R"(,"max_tokens":5)", "")).has_value());
 }
 
+TEST_F(AnswerCacheTest, Hit_IsARequestOfItsKey) {
+  options_.admission.key_limits.requests_per_minute = 3;
+  start();
+  compute(chat(R"(,"temperature":0)"));
+  const auto hit = post(chat(R"(,"temperature":0)"));
+  EXPECT_EQ(hit->header(kHeader), "hit");
+  EXPECT_EQ(hit->header("x-ratelimit-remaining-requests"), "1");
+  EXPECT_EQ(post(chat(R"(,"temperature":0)"))->status, 200);
+  const auto refused = post(chat(R"(,"temperature":0)"));
+  EXPECT_EQ(refused->status, 429);
+  EXPECT_EQ(refused->error_code(), "rate_limit_exceeded");
+}
+
 }  // namespace
 }  // namespace sparrow::api

@@ -53,7 +53,7 @@ void StreamHub::submit(const std::shared_ptr<Generation>& generation) {
 
 void StreamHub::replay(const std::shared_ptr<Generation>& generation) {
   if (!generation->replay()) return;
-  loop_.post([this, generation] { replay(generation); });
+  generation->responder().when_sent([this, generation] { replay(generation); });
 }
 
 void StreamHub::take(std::vector<StreamEvent>& events) {
