@@ -2,7 +2,8 @@
 # Installs what Sparrow needs to build (`build`) and to test (`test`), and says what it installs.
 #
 #   dev/setup.sh build     compiler, CMake, Ninja and the libraries of the server
-#   dev/setup.sh test      the same, and GoogleTest, clang-format, a private Python venv, npm packages
+#   dev/setup.sh test      the same, and GoogleTest, clang-format, a private Python venv, npm packages;
+#                          if it can, the cross compiler and qemu for the tests of the ARM kernels
 #   dev/setup.sh fuzz      what test needs to build, and clang with libFuzzer, for dev/fuzz.sh
 #
 # Safe to run again: what is there is left alone, and then no network is needed. Packages are
@@ -15,16 +16,17 @@ cd "$(dirname "$0")/.."
 mode="${1:-build}"
 case "$mode" in
   build|test|fuzz) ;;
-  *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  *) sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac
 
 tools=(g++ cmake ninja-build ccache mold make pkg-config ca-certificates)
 libraries=(libboost1.81-dev libpcre2-dev libutf8proc-dev libfmt-dev libspdlog-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev)
 # Without these `sparrow pull` (the first two), TLS and key files of `sparrow serve` (the second), or
-# the answer cache (the third) are left out of the build.
-optional=(libcurl4-openssl-dev libssl-dev libsqlite3-dev)
+# the answer cache (the third) are left out of the build; without the rest the tests of the ARM kernels.
+optional=(libcurl4-openssl-dev libssl-dev libsqlite3-dev g++-aarch64-linux-gnu qemu-user-static googletest)
 test_libraries=(libgtest-dev libbenchmark-dev)
 test_tools=(clang-format-14 python3 python3-venv binutils)
+arm_test_tools=(g++-aarch64-linux-gnu qemu-user-static googletest)
 fuzz_tools=(clang-16 libclang-rt-16-dev)
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -33,6 +35,7 @@ unpacked() { [ -e ".deps/stamp/$1" ]; }
 without() {
   case "$1" in
     libsqlite3-dev) printf 'the answer cache is not built without it' ;;
+    g++-aarch64-linux-gnu|qemu-user-static|googletest) printf 'the ARM kernels are not tested without it' ;;
     *) printf "'sparrow pull' is not built without it" ;;
   esac
 }
@@ -53,6 +56,9 @@ have_tool() {
     ninja-build) command -v ninja >/dev/null ;;
     libclang-rt-16-dev) installed "$1" || any_clang ;;
     clang-16) any_clang ;;
+    g++-aarch64-linux-gnu) command -v aarch64-linux-gnu-g++ >/dev/null ;;
+    qemu-user-static) command -v qemu-aarch64-static >/dev/null || command -v qemu-aarch64 >/dev/null ;;
+    googletest) [ -e /usr/src/googletest/googletest/src/gtest-all.cc ] ;;
     ca-certificates|python3-venv|binutils) installed "$1" || { [ "$1" = python3-venv ] && python3 -c 'import venv, ensurepip' 2>/dev/null; } ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -62,6 +68,8 @@ missing=()
 want_tools=("${tools[@]}"); want_libraries=("${libraries[@]}")
 if [ "$mode" = test ]; then
   want_tools+=("${test_tools[@]}"); want_libraries+=("${test_libraries[@]}")
+  # Where such CPUs are emulated: on ARM itself the ordinary tests run these kernels.
+  [ "$(uname -m)" != x86_64 ] || want_tools+=("${arm_test_tools[@]}")
 fi
 if [ "$mode" = fuzz ]; then
   want_tools+=("${fuzz_tools[@]}"); want_libraries+=("${test_libraries[@]}")
@@ -125,7 +133,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     say "no root: libraries are unpacked under .deps/"
     for package in "${missing[@]}"; do
       case "$package" in
-        libcurl4-openssl-dev|libssl-dev|libsqlite3-dev) say "$package is missing (optional): $(without "$package")" ;;
+        libcurl4-openssl-dev|libssl-dev|libsqlite3-dev|g++-aarch64-linux-gnu|qemu-user-static|googletest) say "$package is missing (optional): $(without "$package")" ;;
         lib*) unpack "$package" ;;
         ccache|mold|pkg-config|ca-certificates) say "$package is missing (optional): builds are slower without it" ;;
         *) say "$package is missing and needs root: sudo apt-get install $package"; exit 1 ;;

@@ -1,5 +1,7 @@
 #include "cmd/model_options.h"
 
+#include "kernels/cpu_features.h"
+
 namespace sparrow {
 namespace {
 
@@ -119,7 +121,7 @@ constexpr OptionSpec kModelOptions[] = {
      .type = OptionType::kString,
      .default_text = "",
      .help = "Use the kernels of this instruction set",
-     .choices = "scalar|avx2|avx512",
+     .choices = kIsaNames,
      .group = kEngine},
 };
 

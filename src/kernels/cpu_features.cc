@@ -6,11 +6,22 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#ifndef HWCAP2_I8MM  // before Linux 5.10
+#define HWCAP2_I8MM (1 << 13)
+#endif
 #endif
 
 namespace sparrow {
 
 // Defined by the ISA libraries the build has (src/kernels/CMakeLists.txt).
+#if defined(__aarch64__)
+const Kernels* neon_kernels();
+const Kernels* neon_dotprod_kernels();
+const Kernels* neon_i8mm_kernels();
+#else
 #ifdef SPARROW_HAVE_AVX2
 const Kernels* avx2_kernels();
 #else
@@ -20,6 +31,7 @@ static const Kernels* avx2_kernels() { return nullptr; }
 const Kernels* avx512_kernels();
 #else
 static const Kernels* avx512_kernels() { return nullptr; }
+#endif
 #endif
 
 namespace {
@@ -33,6 +45,9 @@ std::string read_model_name() {
       return line.substr(colon + 2);
     }
   }
+  // On ARM Linux names the board instead, as in "Raspberry Pi 4 Model B Rev 1.4".
+  std::ifstream board("/proc/device-tree/model");
+  if (std::getline(board, line, '\0') && !line.empty()) return line;
   return "unknown CPU";
 }
 
@@ -53,8 +68,35 @@ CpuFeatures detect() {
   const unsigned wanted = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   const bool has_vnni = (c & (1u << 11)) != 0;
   features.avx512 = features.avx2 && (b & wanted) == wanted && has_vnni && zmm_state;
+#elif defined(__aarch64__) && defined(__linux__)
+  // Linux, Documentation/arch/arm64/elf_hwcaps.rst.
+  const unsigned long capabilities = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
+  features.neon = (capabilities & HWCAP_ASIMD) != 0;
+  features.dotprod = features.neon && (capabilities & HWCAP_ASIMDDP) != 0;
+  features.i8mm = features.dotprod && (more & HWCAP2_I8MM) != 0;
 #endif
   return features;
+}
+
+struct Isa {
+  const char* name;
+  bool in_cpu;
+  const Kernels* kernels;  // null: not in this build
+};
+
+// From the slowest to the fastest, the names of kIsaNames.
+std::vector<Isa> known_isas() {
+  const CpuFeatures& cpu = cpu_features();
+  std::vector<Isa> isas = {{"scalar", true, &scalar_kernels()}};
+#if defined(__aarch64__)
+  isas.push_back({"neon", cpu.neon, neon_kernels()});
+  isas.push_back({"neon_dotprod", cpu.dotprod, neon_dotprod_kernels()});
+  isas.push_back({"neon_i8mm", cpu.i8mm, neon_i8mm_kernels()});
+#else
+  isas.push_back({"avx2", cpu.avx2, avx2_kernels()});
+  isas.push_back({"avx512", cpu.avx512, avx512_kernels()});
+#endif
+  return isas;
 }
 
 }  // namespace
@@ -65,28 +107,32 @@ const CpuFeatures& cpu_features() {
 }
 
 std::vector<const Kernels*> runnable_kernels() {
-  std::vector<const Kernels*> tables = {&scalar_kernels()};
-  if (cpu_features().avx2 && avx2_kernels() != nullptr) tables.push_back(avx2_kernels());
-  if (cpu_features().avx512 && avx512_kernels() != nullptr) tables.push_back(avx512_kernels());
+  std::vector<const Kernels*> tables;
+  for (const Isa& isa : known_isas()) {
+    if (isa.in_cpu && isa.kernels != nullptr) tables.push_back(isa.kernels);
+  }
   return tables;
 }
 
 Result<const Kernels*> select_kernels(std::string_view force) {
-  const std::vector<const Kernels*> tables = runnable_kernels();
-  if (force.empty()) return tables.back();
-  for (const Kernels* table : tables) {
-    if (force == table->name) return table;
+  if (force.empty()) return runnable_kernels().back();
+  std::string names;
+  const std::vector<Isa> isas = known_isas();
+  for (const Isa& isa : isas) {
+    if (force == isa.name) {
+      if (isa.kernels == nullptr) {
+        return failed_precondition(
+            fmt::format("SPARROW_FORCE_ISA={}: this build has no kernels for it", force));
+      }
+      if (isa.in_cpu) return isa.kernels;
+      return failed_precondition(fmt::format("SPARROW_FORCE_ISA={}: this CPU ({}) lacks it", force,
+                                             cpu_features().model_name));
+    }
+    names += names.empty() ? "" : &isa == &isas.back() ? " or " : ", ";
+    names += isa.name;
   }
-  const bool known = force == "avx2" || force == "avx512";
-  if (!known) {
-    return invalid_argument(fmt::format(
-        "SPARROW_FORCE_ISA={}: unknown instruction set (scalar, avx2 or avx512)", force));
-  }
-  const bool in_build = force == "avx2" ? avx2_kernels() != nullptr : avx512_kernels() != nullptr;
-  return failed_precondition(
-      in_build ? fmt::format("SPARROW_FORCE_ISA={}: this CPU ({}) lacks it", force,
-                             cpu_features().model_name)
-               : fmt::format("SPARROW_FORCE_ISA={}: this build has no kernels for it", force));
+  return invalid_argument(
+      fmt::format("SPARROW_FORCE_ISA={}: unknown instruction set ({})", force, names));
 }
 
 }  // namespace sparrow

@@ -143,7 +143,7 @@ struct WavesArgs {
 };
 
 struct Kernels {
-  const char* name = "";  // "scalar", "avx2", "avx512"
+  const char* name = "";  // one of kIsaNames (cpu_features.h)
 
   void (*gemm)(const GemmArgs& args) = nullptr;
   void (*quantize)(const QuantizeArgs& args) = nullptr;

@@ -55,8 +55,8 @@ TEST(Gemm, Scalar_AgreesWithDoublePrecision) {
 
 TEST(Gemm, EveryIsaFormatAndTokenCount_GivesTheBitsOfScalar) {
   for (const WeightFormat format : kAllFormats) {
-    for (const int64_t rows : {1, 32, 45, 129}) {
-      for (const int64_t cols : {32, 160, 1024, 384, 256, 77}) {
+    for (const int64_t rows : kProductRows) {
+      for (const int64_t cols : kProductCols) {
         if (cols % strip_layout(format).block_inputs != 0) continue;
         const PackedMatrix matrix = random_matrix(format, rows, cols, 5);
         const std::vector<float> bias = random_floats(static_cast<size_t>(rows), 6);
@@ -222,10 +222,10 @@ TEST(Quantize, RowWithNanOrInfinity_GetsANanScale) {
   for (const float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
     std::vector<float> x = random_floats(64, 3);
     x[41] = bad;
-    for (const Kernels* kernels : runnable_kernels()) {
+    EXPECT_TRUE(std::isnan(quantize(scalar_kernels(), x).scale));
+    for (const Kernels* kernels : fast_kernels()) {
       EXPECT_TRUE(std::isnan(quantize(*kernels, x).scale)) << kernels->name;
     }
-    EXPECT_TRUE(std::isnan(quantize(*wide_kernels(), x).scale));
   }
 }
 

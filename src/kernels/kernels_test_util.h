@@ -17,16 +17,29 @@
 
 namespace sparrow {
 
+#if defined(__x86_64__)
 // The 16-lane kernels on pairs of AVX2 registers (wide/).
 const Kernels* wide_kernels();
+#endif
 
 // Everything this machine can run beside scalar.
 inline std::vector<const Kernels*> fast_kernels() {
   std::vector<const Kernels*> tables = runnable_kernels();
   tables.erase(tables.begin());
+#if defined(__x86_64__)
   if (cpu_features().avx2) tables.push_back(wide_kernels());
+#endif
   return tables;
 }
+
+// Sizes of the products compared: fewer where an emulator runs them (cmake/SparrowArmTests.cmake).
+#ifdef SPARROW_EMULATED
+inline constexpr int64_t kProductRows[] = {1, 45};
+inline constexpr int64_t kProductCols[] = {32, 160, 512, 77};
+#else
+inline constexpr int64_t kProductRows[] = {1, 32, 45, 129};
+inline constexpr int64_t kProductCols[] = {32, 160, 1024, 384, 256, 77};
+#endif
 
 inline std::vector<float> random_floats(size_t count, uint32_t seed, float deviation = 1.0f) {
   std::mt19937 random(seed);
