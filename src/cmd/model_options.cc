@@ -119,7 +119,7 @@ constexpr OptionSpec kModelOptions[] = {
      .type = OptionType::kString,
      .default_text = "",
      .help = "Use the kernels of this instruction set",
-     .choices = "scalar|avx2|avx512",
+     .choices = "scalar|avx2|avxvnni|avx512",
      .group = kEngine},
 };
 

@@ -16,6 +16,11 @@ const Kernels* avx2_kernels();
 #else
 static const Kernels* avx2_kernels() { return nullptr; }
 #endif
+#ifdef SPARROW_HAVE_AVXVNNI
+const Kernels* avxvnni_kernels();
+#else
+static const Kernels* avxvnni_kernels() { return nullptr; }
+#endif
 #ifdef SPARROW_HAVE_AVX512
 const Kernels* avx512_kernels();
 #else
@@ -50,6 +55,9 @@ CpuFeatures detect() {
   const bool ymm_state = (state_low & 0x06) == 0x06;
   const bool zmm_state = (state_low & 0xe6) == 0xe6;
   features.avx2 = has_fma && (b & bit_AVX2) != 0 && ymm_state;
+  unsigned leaf_1 = 0, other_b = 0, other_c = 0, other_d = 0;
+  if (a >= 1) __cpuid_count(7, 1, leaf_1, other_b, other_c, other_d);
+  features.avxvnni = features.avx2 && (leaf_1 & (1u << 4)) != 0;
   const unsigned wanted = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   const bool has_vnni = (c & (1u << 11)) != 0;
   features.avx512 = features.avx2 && (b & wanted) == wanted && has_vnni && zmm_state;
@@ -64,29 +72,52 @@ const CpuFeatures& cpu_features() {
   return features;
 }
 
+namespace {
+
+struct Isa {
+  const char* name;
+  bool in_cpu;
+  const Kernels* kernels;  // null: not in this build
+};
+
+// From the slowest to the fastest.
+std::vector<Isa> known_isas() {
+  const CpuFeatures& cpu = cpu_features();
+  return {{"scalar", true, &scalar_kernels()},
+          {"avx2", cpu.avx2, avx2_kernels()},
+          {"avxvnni", cpu.avxvnni, avxvnni_kernels()},
+          {"avx512", cpu.avx512, avx512_kernels()}};
+}
+
+}  // namespace
+
 std::vector<const Kernels*> runnable_kernels() {
-  std::vector<const Kernels*> tables = {&scalar_kernels()};
-  if (cpu_features().avx2 && avx2_kernels() != nullptr) tables.push_back(avx2_kernels());
-  if (cpu_features().avx512 && avx512_kernels() != nullptr) tables.push_back(avx512_kernels());
+  std::vector<const Kernels*> tables;
+  for (const Isa& isa : known_isas()) {
+    if (isa.in_cpu && isa.kernels != nullptr) tables.push_back(isa.kernels);
+  }
   return tables;
 }
 
 Result<const Kernels*> select_kernels(std::string_view force) {
-  const std::vector<const Kernels*> tables = runnable_kernels();
-  if (force.empty()) return tables.back();
-  for (const Kernels* table : tables) {
-    if (force == table->name) return table;
+  if (force.empty()) return runnable_kernels().back();
+  std::string names;
+  const std::vector<Isa> isas = known_isas();
+  for (const Isa& isa : isas) {
+    if (force == isa.name) {
+      if (isa.kernels == nullptr) {
+        return failed_precondition(
+            fmt::format("SPARROW_FORCE_ISA={}: this build has no kernels for it", force));
+      }
+      if (isa.in_cpu) return isa.kernels;
+      return failed_precondition(fmt::format("SPARROW_FORCE_ISA={}: this CPU ({}) lacks it", force,
+                                             cpu_features().model_name));
+    }
+    names += names.empty() ? "" : &isa == &isas.back() ? " or " : ", ";
+    names += isa.name;
   }
-  const bool known = force == "avx2" || force == "avx512";
-  if (!known) {
-    return invalid_argument(fmt::format(
-        "SPARROW_FORCE_ISA={}: unknown instruction set (scalar, avx2 or avx512)", force));
-  }
-  const bool in_build = force == "avx2" ? avx2_kernels() != nullptr : avx512_kernels() != nullptr;
-  return failed_precondition(
-      in_build ? fmt::format("SPARROW_FORCE_ISA={}: this CPU ({}) lacks it", force,
-                             cpu_features().model_name)
-               : fmt::format("SPARROW_FORCE_ISA={}: this build has no kernels for it", force));
+  return invalid_argument(
+      fmt::format("SPARROW_FORCE_ISA={}: unknown instruction set ({})", force, names));
 }
 
 }  // namespace sparrow

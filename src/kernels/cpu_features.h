@@ -15,14 +15,16 @@ namespace sparrow {
 
 struct CpuFeatures {
   bool avx2 = false;       // AVX2, FMA and F16C, enabled by the operating system
+  bool avxvnni = false;    // the above and AVX-VNNI, vpdpbusd without AVX-512 (Alder Lake)
   bool avx512 = false;     // AVX-512 F, BW, VL, DQ and VNNI, enabled by the operating system
   std::string model_name;  // of the first CPU, "unknown CPU" if the system does not say
 };
 
 const CpuFeatures& cpu_features();
 
-// The table for `force` (the value of SPARROW_FORCE_ISA: scalar, avx2, avx512), or the best one for
-// an empty string. An unknown name, or one the CPU or the build lacks, is an error that says which.
+// The table for `force` (the value of SPARROW_FORCE_ISA: scalar, avx2, avxvnni, avx512), or the
+// best one for an empty string. An unknown name, or one the CPU or the build lacks, is an error
+// that says which.
 Result<const Kernels*> select_kernels(std::string_view force);
 
 // Every table this machine can run, scalar first: for tests.

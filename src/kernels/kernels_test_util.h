@@ -19,12 +19,15 @@ namespace sparrow {
 
 // The 16-lane kernels on pairs of AVX2 registers (wide/).
 const Kernels* wide_kernels();
+// The table "avxvnni" in the encoding of AVX-512 VNNI (avxvnni/).
+const Kernels* avxvnni_evex_kernels();
 
 // Everything this machine can run beside scalar.
 inline std::vector<const Kernels*> fast_kernels() {
   std::vector<const Kernels*> tables = runnable_kernels();
   tables.erase(tables.begin());
   if (cpu_features().avx2) tables.push_back(wide_kernels());
+  if (cpu_features().avx512) tables.push_back(avxvnni_evex_kernels());
   return tables;
 }
 

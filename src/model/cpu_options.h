@@ -21,7 +21,7 @@ struct CpuExecutorOptions {
   std::optional<WeightFormat> weight_format;
   // Ids without a token (padding rows of the head): never sampled.
   std::vector<TokenId> disallowed_tokens;
-  // "scalar", "avx2", "avx512"; empty: the best this machine has.
+  // "scalar", "avx2", "avxvnni", "avx512"; empty: the best this machine has.
   std::string isa;
 
   // Sizes.
