@@ -5,11 +5,13 @@
 #   make check    the quick tier: unit, golden, tidy
 #   make bench    speed of the engine, with its share of the machine's limit
 #   make lint     format and structure checks
+#   make asan     kernel, quant, model, kv and sampling tests under the address and undefined
+#                 behaviour sanitizers (the kernels take minutes to build)
 #   make fuzz     every parser under libFuzzer, FUZZ_SECONDS each (needs clang)
 #   make build    the release binary, build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test configure-test build serve test check bench lint fuzz format clean
+.PHONY: help setup setup-test configure-test build serve test check bench lint asan fuzz format clean
 BUILD := build/release
 JOBS ?= $(shell nproc)
 ARGS ?=
@@ -49,6 +51,15 @@ bench: build
 
 lint: configure-test
 	@ctest --test-dir $(BUILD) --output-on-failure -L tidy
+
+ASAN_FOLDERS := tensor quant kernels kv sampling model
+empty :=
+space := $(empty) $(empty)
+asan: setup-test
+	@mkdir -p build
+	@cmake --preset asan -DSPARROW_BUILD_TESTS=ON > build/asan-configure.log 2>&1 || { cat build/asan-configure.log; exit 1; }
+	@cmake --build build/asan -j $(JOBS) --target $(ASAN_FOLDERS:%=tests_%)
+	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -R '^($(subst $(space),|,$(ASAN_FOLDERS)))_'
 
 fuzz:
 	@dev/setup.sh fuzz

@@ -239,7 +239,7 @@ def check_format(root, args):
 
 def check_isa(root, args):
     problems = []
-    objects = [p for p in pathlib.Path(args.build).rglob("*.o") if re.search(r"sparrow_kernels_(avx2|avx512|neon)", str(p))]
+    objects = [p for p in pathlib.Path(args.build).rglob("*.o") if re.search(r"sparrow_kernels_(avx2|avxvnni|avx512|neon)", str(p))]
     for path in objects:
         run = subprocess.run(["nm", "-C", str(path)], capture_output=True, text=True)
         for line in run.stdout.splitlines():

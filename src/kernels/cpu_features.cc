@@ -27,6 +27,11 @@ const Kernels* avx2_kernels();
 #else
 static const Kernels* avx2_kernels() { return nullptr; }
 #endif
+#ifdef SPARROW_HAVE_AVXVNNI
+const Kernels* avxvnni_kernels();
+#else
+static const Kernels* avxvnni_kernels() { return nullptr; }
+#endif
 #ifdef SPARROW_HAVE_AVX512
 const Kernels* avx512_kernels();
 #else
@@ -65,6 +70,9 @@ CpuFeatures detect() {
   const bool ymm_state = (state_low & 0x06) == 0x06;
   const bool zmm_state = (state_low & 0xe6) == 0xe6;
   features.avx2 = has_fma && (b & bit_AVX2) != 0 && ymm_state;
+  unsigned leaf_1 = 0, other_b = 0, other_c = 0, other_d = 0;
+  if (a >= 1) __cpuid_count(7, 1, leaf_1, other_b, other_c, other_d);
+  features.avxvnni = features.avx2 && (leaf_1 & (1u << 4)) != 0;
   const unsigned wanted = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   const bool has_vnni = (c & (1u << 11)) != 0;
   features.avx512 = features.avx2 && (b & wanted) == wanted && has_vnni && zmm_state;
@@ -94,6 +102,7 @@ std::vector<Isa> known_isas() {
   isas.push_back({"neon_i8mm", cpu.i8mm, neon_i8mm_kernels()});
 #else
   isas.push_back({"avx2", cpu.avx2, avx2_kernels()});
+  isas.push_back({"avxvnni", cpu.avxvnni, avxvnni_kernels()});
   isas.push_back({"avx512", cpu.avx512, avx512_kernels()});
 #endif
   return isas;

@@ -15,6 +15,7 @@ namespace sparrow {
 
 struct CpuFeatures {
   bool avx2 = false;       // AVX2, FMA and F16C, enabled by the operating system
+  bool avxvnni = false;    // the above and AVX-VNNI, vpdpbusd without AVX-512 (Alder Lake)
   bool avx512 = false;     // AVX-512 F, BW, VL, DQ and VNNI, enabled by the operating system
   bool neon = false;       // Advanced SIMD of ARMv8.0: every 64-bit ARM that runs Linux
   bool dotprod = false;    // sdot and udot (ARMv8.2, the rule since ARMv8.4)
@@ -28,7 +29,7 @@ const CpuFeatures& cpu_features();
 #if defined(__aarch64__)
 inline constexpr char kIsaNames[] = "scalar|neon|neon_dotprod|neon_i8mm";
 #else
-inline constexpr char kIsaNames[] = "scalar|avx2|avx512";
+inline constexpr char kIsaNames[] = "scalar|avx2|avxvnni|avx512";
 #endif
 
 // The table for `force` (the value of SPARROW_FORCE_ISA: one of kIsaNames), or the best one for an

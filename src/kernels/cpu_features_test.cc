@@ -82,5 +82,15 @@ TEST(SelectKernels, IsaTheMachineLacks_SaysWhetherCpuOrBuildLacksIt) {
   if (num_lacking == 0) GTEST_SKIP() << "this machine has every instruction set we know";
 }
 
+TEST(SelectKernels, Tables_ComeFromTheSlowestToTheFastest) {
+  std::vector<std::string> order = isa_names();
+  std::vector<std::string> names;
+  for (const Kernels* table : runnable_kernels()) names.emplace_back(table->name);
+  std::erase_if(order, [&](const std::string& name) {
+    return std::find(names.begin(), names.end(), name) == names.end();
+  });
+  EXPECT_EQ(names, order);
+}
+
 }  // namespace
 }  // namespace sparrow

@@ -9,7 +9,9 @@
 // partial i % 16) joined by one fixed tree. So results do not depend on batch, split or thread
 // count, and the tables of all instruction sets return the same bits.
 //
-// Pointers need not be aligned except packed weights (64 bytes). NaN and infinities propagate.
+// Pointers need not be aligned except packed weights (64 bytes). NaN and infinities propagate. No
+// kernel reads or writes outside the sizes given here; software prefetches may point anywhere. Of a
+// KV block all 16 slots may be read, stored or not: the memory is there, its values do not count.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -126,7 +128,8 @@ struct AttentionArgs {
   int32_t num_tokens = 0;              // 1..256, those the query may see
   KvType type = KvType::kBF16;
   // Added to every q.k before the scale, or null: what was taken off K when it was stored (kInt8).
-  const float* score_bias = nullptr;  // [num_heads][score_bias_stride], one value a token
+  // [num_heads][score_bias_stride], one value a token; num_tokens rounded up to 16 are read.
+  const float* score_bias = nullptr;
   int64_t score_bias_stride = 0;
   float* partials = nullptr;  // [num_heads][partial_stride]: see attention_partial_floats()
   int64_t partial_stride = 0;

@@ -25,6 +25,13 @@ std::vector<float> multiply(const Kernels& kernels, const PackedMatrix& matrix,
   return out;
 }
 
+TEST(Tables, AvxVnni_RunsInOneOfItsEncodings) {
+  for (const Kernels* kernels : fast_kernels()) {
+    if (std::string_view(kernels->name).starts_with("avxvnni")) return;
+  }
+  GTEST_SKIP() << "neither AVX-VNNI nor AVX-512 VNNI here: the table avxvnni is not run";
+}
+
 TEST(Gemm, Scalar_AgreesWithDoublePrecision) {
   const int64_t rows = 70, cols = 512, tokens = 3;
   const TestInputs inputs(random_floats(static_cast<size_t>(tokens * cols), 1), tokens);

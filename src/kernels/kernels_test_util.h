@@ -20,6 +20,8 @@ namespace sparrow {
 #if defined(__x86_64__)
 // The 16-lane kernels on pairs of AVX2 registers (wide/).
 const Kernels* wide_kernels();
+// The table "avxvnni" in the encoding of AVX-512 VNNI (avxvnni/).
+const Kernels* avxvnni_evex_kernels();
 #endif
 
 // Everything this machine can run beside scalar.
@@ -28,6 +30,7 @@ inline std::vector<const Kernels*> fast_kernels() {
   tables.erase(tables.begin());
 #if defined(__x86_64__)
   if (cpu_features().avx2) tables.push_back(wide_kernels());
+  if (cpu_features().avx512) tables.push_back(avxvnni_evex_kernels());
 #endif
   return tables;
 }
