@@ -210,7 +210,8 @@ TEST(SpeculationCost, WhereRowsAreCheap_RepeatingTextIsFaster) {
   const std::vector<Machine> all = machines();
   const std::vector<Text> texts = texts_with_use();
   EXPECT_LT(ratio(all[0], texts[0], 1, 200), 0.5) << "copies, measured machine";
-  EXPECT_LT(ratio(all[0], texts[1], 1, 200), 0.75) << "short words, measured machine";
+  // One token of three can be known, once its word was there.
+  EXPECT_LT(ratio(all[0], texts[1], 1, 200), 0.92) << "short words, measured machine";
   EXPECT_LT(ratio(all[1], texts[0], 1, 200), 0.35) << "copies, memory";
   EXPECT_LT(ratio(all[1], texts[0], 4, 200), 0.6) << "copies, memory, 4 at once";
 }
