@@ -1,30 +1,73 @@
 // sparrow bench: speed of the engine's executor, with its share of the machine's limit.
 
 #include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 
-#include "base/json.h"
 #include "base/log.h"
+#include "cmd/bench_output.h"
 #include "cmd/command.h"
 #include "cmd/model_options.h"
 #include "cmd/model_session.h"
 #include "cmd/progress.h"
+#include "cmd/speculation_options.h"
 #include "kernels/cpu_features.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/machine_probe.h"
+#include "tools/bench/replay_file.h"
 
 namespace sparrow {
 namespace {
 
 constexpr const char* kBench = "Measurement";
+constexpr int kInterrupted = 130;  // what shells give for SIGINT
+// A vector register holds a quarter as many floats, which attention multiplies, as int8.
+constexpr double kFloatShareOfInt8 = 0.25;
 
 constexpr const char* kExamples =
     "  sparrow bench --model r1-q8_0.gguf\n"
     "  sparrow bench --model DIR --prompt-tokens 512 --gen-tokens 64 --batch 1,4,8,12 --threads 2 "
     "--repeat 3\n"
+    "  sparrow bench -m r1.gguf --depth 0,4K,16K --kv-cache-dtype int8\n"
+    "  sparrow bench -m r1.gguf --batch 1 --verify 1,3,7      what guessed tokens cost\n"
+    "  sparrow bench -m r1.gguf --replay chats.jsonl --gen-tokens 128\n"
     "  sparrow synth --config r1-distill-qwen-1.5b --type q8_0 --out r1.gguf && sparrow bench -m "
     "r1.gguf --json\n";
+
+// What is measured beside prompts and generation.
+std::vector<OptionSpec> more_options() {
+  return {
+      {.name = "depth",
+       .type = OptionType::kList,
+       .default_text = "",
+       .help = "Measure with so many tokens in the KV cache already, such as 0,4K,16K",
+       .unit = "tokens",
+       .aliases = "-d",
+       .group = kBench},
+      {.name = "verify",
+       .type = OptionType::kList,
+       .default_text = "",
+       .help = "Measure steps that check so many guessed tokens of one sequence, such as 1,3,7",
+       .unit = "tokens",
+       .group = kBench},
+      {.name = "replay",
+       .type = OptionType::kString,
+       .default_text = "",
+       .help = "Measure what speculation brings on the texts of this file instead: JSON Lines with "
+               "prompt and output",
+       .group = kBench},
+      {.name = "replay-texts",
+       .type = OptionType::kSize,
+       .default_text = "8",
+       .help = "Texts of that file, from its beginning, whose prompts have at most --prompt-tokens",
+       .min = 1,
+       .max = 100000,
+       .group = kBench},
+  };
+}
 
 std::vector<OptionSpec> own_options() {
   return {
@@ -47,7 +90,7 @@ std::vector<OptionSpec> own_options() {
       {.name = "batch",
        .type = OptionType::kList,
        .default_text = "1,4,8,12",
-       .help = "Numbers of sequences computed together",
+       .help = "Numbers of sequences computed together; with --depth the default is 1",
        .group = kBench},
       {.name = "repeat",
        .type = OptionType::kInt,
@@ -73,21 +116,36 @@ std::vector<OptionSpec> own_options() {
   };
 }
 
+std::vector<OptionSpec> all_options() {
+  std::vector<OptionSpec> options = own_options();
+  const std::vector<OptionSpec> more = more_options();
+  options.insert(options.end(), more.begin(), more.end());
+  return options;
+}
+
+Result<std::vector<int>> numbers(const OptionValues& values, const char* name, int low, int high) {
+  std::vector<int> found;
+  for (const std::string& text : values.list(name)) {
+    const Result<int64_t> number = parse_size(text);
+    if (!number.ok() || *number < low || *number > high) {
+      return invalid_argument(
+          fmt::format("--{} must hold numbers from {} to {}, got '{}'", name, low, high, text));
+    }
+    found.push_back(static_cast<int>(*number));
+  }
+  return found;
+}
+
 Result<BenchOptions> bench_options(const OptionValues& values) {
   BenchOptions options;
   options.prompt_tokens = static_cast<int>(values.integer("prompt-tokens"));
   options.gen_tokens = static_cast<int>(values.integer("gen-tokens"));
   options.repeat = static_cast<int>(values.integer("repeat"));
-  options.batches.clear();
-  for (const std::string& text : values.list("batch")) {
-    const Result<int64_t> batch = parse_size(text);
-    if (!batch.ok() || *batch < 1 || *batch > 4096) {
-      return invalid_argument(
-          fmt::format("--batch must hold numbers from 1 to 4096, got '{}'", text));
-    }
-    options.batches.push_back(static_cast<int>(*batch));
-  }
+  ASSIGN_OR_RETURN(options.batches, numbers(values, "batch", 1, 4096));
+  ASSIGN_OR_RETURN(options.depths, numbers(values, "depth", 0, 1 << 20));
+  ASSIGN_OR_RETURN(options.guesses, numbers(values, "verify", 0, kMaxDraftTokens));
   if (options.batches.empty()) return invalid_argument("--batch must name at least one number");
+  if (!options.depths.empty() && !values.given("batch")) options.batches = {1};
   return options;
 }
 
@@ -104,12 +162,6 @@ BenchCost cost_of(const ModelConfig& config, const CpuExecutor& executor) {
   return cost;
 }
 
-// Both kinds of limit, measured with the threads the executor uses.
-struct Probe {
-  double bandwidth = 0;
-  double int8_peak = 0;
-};
-
 Result<Probe> probe_machine(const CpuExecutor& executor, size_t bytes) {
   ComputePool pool(executor.num_threads());
   ASSIGN_OR_RETURN(const Kernels* kernels, select_kernels(executor.isa()));
@@ -119,93 +171,124 @@ Result<Probe> probe_machine(const CpuExecutor& executor, size_t bytes) {
   return probe;
 }
 
-std::string json_row(const BenchRow& row, const ModelSession& session, const Probe& before,
-                     const Probe& after) {
-  std::string out = fmt::format("{{\"test\":\"{}\",\"batch\":{}", row.test, row.batch);
-  const auto number = [&](const char* name, double value) {
-    out += fmt::format(",\"{}\":", name);
-    append_json_number(out, value);
-  };
-  number("tokens_per_s", row.tokens_per_s);
-  number("tokens_per_s_min", row.tokens_per_s_min);
-  number("tokens_per_s_max", row.tokens_per_s_max);
-  number("gb_per_s", row.bytes_per_s * 1e-9);
-  number("gops", row.ops_per_s * 1e-9);
-  number("share_of_limit", row.share_of_limit);
-  out += fmt::format(",\"limit\":\"{}\"", row.limit);
-  number("read_gb_per_s_before", before.bandwidth * 1e-9);
-  number("read_gb_per_s_after", after.bandwidth * 1e-9);
-  number("int8_gops", std::max(before.int8_peak, after.int8_peak) * 1e-9);
-  out += ",\"model\":";
-  append_json_string(out, session.location.names.size() > 1 ? session.location.names[1]
-                                                            : session.location.names[0]);
-  out += ",\"format\":";
-  append_json_string(out, session.format_name);
-  out += ",\"cpu\":";
-  append_json_string(out, cpu_features().model_name);
-  out += fmt::format(",\"isa\":\"{}\",\"threads\":{}}}", session.executor->isa(),
-                     session.executor->num_threads());
-  return out;
+std::atomic<int> num_interrupts{0};
+static_assert(std::atomic<int>::is_always_lock_free);
+
+// The first SIGINT or SIGTERM ends the measurement and prints what is there; a third one ends the
+// program at once (`timeout` sends two).
+void on_interrupt(int) {
+  if (num_interrupts.fetch_add(1, std::memory_order_relaxed) >= 2) ::_exit(kInterrupted);
 }
 
-void print_table(const std::vector<BenchRow>& rows, const ModelSession& session,
-                 const Probe& before, const Probe& after) {
-  std::printf("%s, %s, %s, %d threads\n", session.location.path.c_str(),
-              session.format_name.c_str(), session.executor->isa(),
-              session.executor->num_threads());
-  std::printf("measured limits: read %.1f GB/s before, %.1f after; int8 %.0f GOPS\n\n",
-              before.bandwidth * 1e-9, after.bandwidth * 1e-9,
-              std::max(before.int8_peak, after.int8_peak) * 1e-9);
-  std::printf("%-8s %5s %10s %10s %10s %8s %8s  %s\n", "test", "batch", "tok/s", "min", "max",
-              "GB/s", "GOPS", "share of limit");
-  for (const BenchRow& row : rows) {
-    std::printf("%-8s %5d %10.2f %10.2f %10.2f %8.2f %8.1f  %5.1f %% of %s\n", row.test.c_str(),
-                row.batch, row.tokens_per_s, row.tokens_per_s_min, row.tokens_per_s_max,
-                row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9, row.share_of_limit * 100,
-                row.limit.c_str());
-  }
+void watch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
 }
 
-Status bench(const OptionValues& values) {
+const char* kv_type_name(const OptionValues& values) {
+  const std::string& wanted = values.text("kv-cache-dtype");
+  if (wanted == "int8") return "int8";
+  return wanted == "f32" || wanted == "float32" ? "f32" : "bf16";
+}
+
+Result<ModelSession> open_for(const OptionValues& values, SessionNeeds needs) {
+  needs.max_batch_tokens = static_cast<int>(std::max<int64_t>(
+      {needs.num_slots, kMaxDraftTokens + 1, values.integer("max-num-batched-tokens")}));
+  const std::string positional = values.positional().empty() ? "" : values.positional()[0];
+  return open_session(values, positional, needs);
+}
+
+size_t probe_bytes(const OptionValues& values) {
+  return static_cast<size_t>(values.integer("probe-mb")) << 20;
+}
+
+// Until someone interrupts.
+bool show(Progress& progress, const std::string& text) {
+  progress.show(-1, text);
+  return num_interrupts.load(std::memory_order_relaxed) == 0;
+}
+
+// Both give the exit code.
+Result<int> bench_speed(const OptionValues& values) {
   ASSIGN_OR_RETURN(const BenchOptions options, bench_options(values));
   SessionNeeds needs;
   needs.tokenizer = false;
   needs.num_slots = bench_num_slots(options);
   needs.num_blocks = static_cast<int>(bench_num_blocks(options, 16));
-  needs.max_context = options.prompt_tokens + options.gen_tokens;
-  needs.max_batch_tokens = std::max<int>(
-      bench_num_slots(options), static_cast<int>(values.integer("max-num-batched-tokens")));
-  const std::string positional = values.positional().empty() ? "" : values.positional()[0];
-  ASSIGN_OR_RETURN(ModelSession session, open_session(values, positional, needs));
-  const size_t probe_bytes = static_cast<size_t>(values.integer("probe-mb")) << 20;
-  ASSIGN_OR_RETURN(const Probe before, probe_machine(*session.executor, probe_bytes));
+  needs.max_context = bench_num_positions(options);
+  ASSIGN_OR_RETURN(ModelSession session, open_for(values, needs));
+  BenchedModel model{
+      .session = session, .kv_type = kv_type_name(values), .before = {}, .after = {}};
+  ASSIGN_OR_RETURN(model.before, probe_machine(*session.executor, probe_bytes(values)));
   // int8 formats multiply int8; for the others no compute peak is probed and bandwidth is the
   // limit.
   const bool is_int8 = session.format_name.find("Q8_0") != std::string::npos ||
                        session.format_name.find("Q4_0") != std::string::npos;
-  const MachineLimits limits{before.bandwidth, is_int8 ? before.int8_peak : 0};
+  const MachineLimits limits{.read_bytes_per_s = model.before.bandwidth,
+                             .ops_per_s = is_int8 ? model.before.int8_peak : 0,
+                             .attention_ops_per_s = model.before.int8_peak * kFloatShareOfInt8};
+  watch_signals();
   Progress progress("bench");
-  Result<std::vector<BenchRow>> rows =
-      run_bench(*session.executor, cost_of(session.config, *session.executor), limits, options,
-                [&](const std::string& text) { progress.show(-1, text); });
+  const BenchCost cost = cost_of(session.config, *session.executor);
+  const Result<BenchReport> report =
+      run_bench(*session.executor, cost, limits, options,
+                [&](const std::string& text) { return show(progress, text); });
   progress.clear();
-  if (!rows.ok()) return rows.status();
-  ASSIGN_OR_RETURN(const Probe after, probe_machine(*session.executor, probe_bytes));
-  if (!values.flag("json")) {
-    print_table(*rows, session, before, after);
-    return ok_status();
+  RETURN_IF_ERROR(report.status());
+  if (report->stopped) {
+    model.after = model.before;  // who stops it wants no more waiting
+  } else {
+    ASSIGN_OR_RETURN(model.after, probe_machine(*session.executor, probe_bytes(values)));
   }
-  for (size_t i = 0; i < rows->size(); ++i) {
-    std::printf("%s%s\n", i == 0 ? "[" : ",", json_row((*rows)[i], session, before, after).c_str());
+  print_rows(report->rows, model, values.flag("json"));
+  if (report->stopped) std::fputs("sparrow: stopped; these rows were measured\n", stderr);
+  return report->stopped ? kInterrupted : 0;
+}
+
+Result<int> bench_replay(const OptionValues& values) {
+  ReplayOptions options;
+  options.num_rounds = static_cast<int>(values.integer("repeat"));
+  ASSIGN_OR_RETURN(options.speculation, speculation_options(values));
+  const ReplayLimits limits{.max_texts = static_cast<int>(values.integer("replay-texts")),
+                            .max_prompt = static_cast<int>(values.integer("prompt-tokens")),
+                            .max_output = static_cast<int>(values.integer("gen-tokens"))};
+  const std::vector<ReplayText> longest(
+      static_cast<size_t>(limits.max_texts),
+      {std::vector<TokenId>(static_cast<size_t>(limits.max_prompt)),
+       std::vector<TokenId>(static_cast<size_t>(limits.max_output))});
+  SessionNeeds needs;
+  needs.num_slots = 1;
+  needs.num_blocks = static_cast<int>(replay_num_blocks(longest, 16));
+  needs.max_context = replay_num_positions(longest);
+  ASSIGN_OR_RETURN(ModelSession session, open_for(values, needs));
+  ASSIGN_OR_RETURN(const std::vector<ReplayText> texts,
+                   read_replay_file(values.text("replay"), *session.tokenizer, limits));
+  BenchedModel model{
+      .session = session, .kv_type = kv_type_name(values), .before = {}, .after = {}};
+  ASSIGN_OR_RETURN(model.before, probe_machine(*session.executor, probe_bytes(values)));
+  watch_signals();
+  Progress progress("bench");
+  const Result<ReplayReport> report =
+      run_replay(*session.executor, texts, options,
+                 [&](const std::string& text) { return show(progress, text); });
+  progress.clear();
+  RETURN_IF_ERROR(report.status());
+  model.after = model.before;
+  if (!report->stopped) {
+    ASSIGN_OR_RETURN(model.after, probe_machine(*session.executor, probe_bytes(values)));
   }
-  std::printf("]\n");
-  return ok_status();
+  print_rows(report->rows, model, values.flag("json"));
+  if (report->stopped) std::fputs("sparrow: stopped; these rounds were measured\n", stderr);
+  return report->stopped ? kInterrupted : 0;
 }
 
 }  // namespace
 
 const CommandSpec& bench_spec() {
-  static const std::vector<OptionSpec> kOptions = with_model_options(own_options());
+  static const std::vector<OptionSpec> kOptions =
+      with_speculation_options(with_model_options(all_options()));
   static const CommandSpec kSpec{
       .name = "bench",
       .summary = "Measure prompt and generation speed against the machine's limit",
@@ -218,8 +301,9 @@ const CommandSpec& bench_spec() {
 int run_bench(const OptionValues& values) {
   const Status log = configure_log({.level = LogLevel::kWarning, .file = {}});
   if (!log.ok()) return fail(log);
-  const Status status = bench(values);
-  return status.ok() ? 0 : fail(status);
+  const bool replays = !values.text("replay").empty();
+  const Result<int> code = replays ? bench_replay(values) : bench_speed(values);
+  return code.ok() ? *code : fail(code.status());
 }
 
 }  // namespace sparrow

@@ -1,6 +1,7 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <new>
 
 #include "base/check.h"
@@ -16,9 +17,6 @@ constexpr int kFirstStepRows = 64;
 constexpr int kAssumedOutputTokens = 256;
 // Sequences that wait for a prefix are passed over; behind so many of them nobody looks on.
 constexpr int kMaxPassedOver = 64;
-// Price of a drafted row of a sequence alone, in steps: while nobody knows, and at least.
-constexpr double kUnknownRowPrice = 0.125;
-constexpr double kMinRowPrice = 0.01;
 
 bool passed(const std::optional<TimePoint>& deadline, TimePoint now) {
   return deadline.has_value() && now >= *deadline;
@@ -366,28 +364,31 @@ void Scheduler::add_span(Sequence& sequence, int num_rows) {
 // Last, with the rows that are left: drafts keep nobody else from being planned or admitted.
 void Scheduler::plan_drafts(int budget) {
   const SpeculationOptions& options = options_.speculation;
+  num_drafted_rows_ = 0;
   if (options.max_tokens == 0 || planned_.empty()) return;
   if (step_cost_.has_line()) {
     budget = step_cost_.rows_within(options_.max_step_ms, num_rows_, std::max(budget, num_rows_));
   }
   int room = std::min(budget, options.max_rows) - num_rows_;
   if (room <= 0) return;
-  draft_price_ = draft_price();
   auto num_left = static_cast<int>(planned_.size());
   for (Planned& planned : planned_) {
     add_drafts(planned, (room + num_left - 1) / num_left);
     room -= planned.num_drafts;
+    num_drafted_rows_ += planned.num_drafts;
     --num_left;
   }
 }
 
-// A drafted row makes the step longer for every sequence in it, and a right guess is one of their
-// tokens: so the row costs its share of the step, times the sequences.
-double Scheduler::draft_price() const {
+// What so many drafts make this step longer for all its sequences together, in steps of one: the
+// step gets longer for each of them, and a right guess is a token of one.
+double Scheduler::draft_cost(int num_drafts) const {
+  if (num_drafts == 0) return 0;
   const auto num_sequences = static_cast<double>(planned_.size());
-  if (!step_cost_.has_line()) return kUnknownRowPrice * num_sequences;
+  if (is_all_generating()) return row_cost_.extra(num_rows_, num_drafts) * num_sequences;
+  if (!step_cost_.has_line()) return RowCost::kUnknownRow * num_drafts * num_sequences;
   const double share = step_cost_.row_ms() / std::max(step_cost_.predict_ms(num_rows_), 1e-6);
-  return std::max(share, kMinRowPrice) * num_sequences;
+  return std::max(share, RowCost::kMinRow) * num_drafts * num_sequences;
 }
 
 void Scheduler::add_drafts(Planned& planned, int limit) {
@@ -403,7 +404,14 @@ void Scheduler::add_drafts(Planned& planned, int limit) {
   const int end = sequence.num_computed + 1;
   const int num_held = static_cast<int>(sequence.blocks.size()) + blocks_.num_available();
   limit = std::min(limit, num_held * options_.block_tokens - end);
-  limit = std::min(limit, sequence.drafting->pace.wanted(draft_price_));
+  limit = std::min(limit, options_.speculation.max_tokens);
+  if (limit <= 0) return;
+  std::array<double, kMaxDraftTokens> prices;
+  const double paid = draft_cost(num_drafted_rows_);
+  for (int count = 1; count <= limit; ++count) {
+    prices[static_cast<size_t>(count) - 1] = draft_cost(num_drafted_rows_ + count) - paid;
+  }
+  limit = sequence.drafting->pace.wanted(std::span(prices).first(static_cast<size_t>(limit)));
   if (limit <= 0) return;
   planned.draft_begin = static_cast<int>(drafts_.size());
   sequence.drafting->lookup.propose(sequence.tokens, limit, drafts_);
@@ -447,8 +455,11 @@ void Scheduler::commit(const StepResult& result, TimePoint step_end, TokenConsum
   } else {
     CHECK(result.spans.size() == planned_.size());
     if (result.elapsed_ns > 0) {
-      step_cost_.observe(plan_.num_tokens(), static_cast<double>(result.elapsed_ns) * 1e-6);
+      const double elapsed_ms = static_cast<double>(result.elapsed_ns) * 1e-6;
+      step_cost_.observe(plan_.num_tokens(), elapsed_ms);
+      if (is_all_generating()) row_cost_.observe(plan_.num_tokens(), elapsed_ms);
     }
+    drafts_cost_ = draft_cost(num_drafted_rows_);
     for (size_t span = 0; span < planned_.size(); ++span) {
       try {
         commit_span(span, result, step_end, consumer);
@@ -499,7 +510,10 @@ void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint ste
 
 void Scheduler::settle_drafts(const Planned& planned, int num_accepted) {
   if (num_accepted < 0) return;  // a prompt piece
-  planned.sequence->drafting->pace.note_step(planned.num_drafts, num_accepted, draft_price_);
+  const double share =
+      num_drafted_rows_ > 0 ? static_cast<double>(planned.num_drafts) / num_drafted_rows_ : 0.0;
+  planned.sequence->drafting->pace.note_step(planned.num_drafts, num_accepted,
+                                             share * drafts_cost_);
   if (planned.num_drafts == 0) return;
   ++speculation_.num_drafts;
   speculation_.num_draft_tokens += static_cast<uint64_t>(planned.num_drafts);

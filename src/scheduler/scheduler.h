@@ -39,6 +39,7 @@
 #include "kv/block_pool.h"
 #include "scheduler/fair_order.h"
 #include "scheduler/prefix_sharing.h"
+#include "scheduler/row_cost.h"
 #include "scheduler/sequence.h"
 #include "scheduler/speculation.h"
 #include "scheduler/step_cost.h"
@@ -156,7 +157,9 @@ class Scheduler {
   void preempt_last();
   void add_span(Sequence& sequence, int num_rows);
   void plan_drafts(int budget);
-  double draft_price() const;
+  double draft_cost(int num_drafts) const;
+  // Every row of the step that is no draft is the next token of a sequence.
+  bool is_all_generating() const { return num_rows_ == static_cast<int>(planned_.size()); }
   void add_drafts(Planned& planned, int limit);
   void write_span(const Planned& planned);
   void start_slot(Sequence& sequence);
@@ -179,6 +182,7 @@ class Scheduler {
   BlockPool blocks_;
   PrefixSharing sharing_;
   StepCost step_cost_;
+  RowCost row_cost_;
   FairOrder fair_order_;
   uint64_t num_added_ = 0;
   std::vector<SlotId> free_slots_;
@@ -192,7 +196,8 @@ class Scheduler {
   std::vector<Planned> planned_;  // by span of plan_
   int num_rows_ = 0;              // of planned_, drafts not counted
   std::vector<TokenId> drafts_;   // of planned_
-  double draft_price_ = 0;        // of a drafted row of this step, see DraftPace
+  int num_drafted_rows_ = 0;      // of planned_, as far as drafts were added
+  double drafts_cost_ = 0;        // of this step, see draft_cost()
   SpeculationCounts speculation_;
   uint64_t num_steps_ = 0;
   uint64_t num_preemptions_ = 0;

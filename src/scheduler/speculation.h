@@ -25,7 +25,7 @@ struct SpeculationOptions {
 // Guessing state of one sequence.
 struct Drafting {
   explicit Drafting(const SpeculationOptions& options)
-      : lookup(options.min_ngram, options.max_ngram), pace(options.max_tokens) {}
+      : lookup(options.min_ngram, options.max_ngram) {}
   PromptLookup lookup;
   DraftPace pace;
 };

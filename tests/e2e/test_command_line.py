@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import struct
+import subprocess
 import threading
 import time
 
@@ -67,6 +68,51 @@ def test_bench_json_has_the_promised_keys(model):
     for row in rows:
         assert 0 < row["tokens_per_s_min"] <= row["tokens_per_s"] <= row["tokens_per_s_max"]
         assert row["share_of_limit"] > 0
+
+
+def test_bench_at_depth_and_with_guesses(model):
+    done = run_cli("bench", "--model", model, "--prompt-tokens", 16, "--gen-tokens", 8, "--depth", "0,64", "--verify", "1,3",
+                   "--kv-cache-dtype", "int8", "--threads", 2, "--repeat", 2, "--probe-mb", 64, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {(r["test"], r["depth"], r.get("guesses")) for r in rows} == {
+        (test, depth, guesses) for depth in (0, 64)
+        for test, guesses in (("prefill", None), ("decode", None), ("verify", 0), ("verify", 1), ("verify", 3))}
+    for row in rows:
+        assert row["kv_type"] == "int8" and row["batch"] == 1
+        if row["test"] == "verify":
+            assert 0 < row["step_ratio_min"] <= row["step_ratio"] <= row["step_ratio_max"]
+    table = run_cli("bench", "--model", model, "--prompt-tokens", 16, "--gen-tokens", 8, "--depth", "64", "--verify", "1",
+                    "--threads", 2, "--repeat", 1, "--probe-mb", 64).stdout
+    assert "bf16 KV cache" in table and max(len(line) for line in table.splitlines()[1:]) <= 120
+
+
+def test_bench_replays_texts(model, tmp_path):
+    lines = [{"prompt": "one two three four five six seven eight. Again: ", "output": "one two three four five six seven eight."},
+             {"input_tok_ids": [5, 6, 7], "output_tok_ids": [8, 9, 10, 11], "arrival_time_ns": 1}]
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    done = run_cli("bench", "--model", model, "--replay", texts, "--threads", 2, "--repeat", 2, "--probe-mb", 64, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["text"] for row in rows] == [0, 1, -1]
+    assert rows[1]["tokens"] == 3 and rows[2]["tokens"] == rows[0]["tokens"] + 3
+    for row in rows:
+        assert row["test"] == "replay" and row["steps"] + row["right"] == pytest.approx(row["tokens"])
+    texts.write_text('{"prompt": "a"}\n')
+    broken = run_cli("bench", "--model", model, "--replay", texts, "--probe-mb", 64)
+    assert broken.returncode != 0 and "line 1" in broken.stderr and "output" in broken.stderr
+
+
+def test_bench_interrupted_prints_what_is_there(model):
+    process = subprocess.Popen([BINARY, "bench", "--model", model, "--prompt-tokens", "16", "--gen-tokens", "64", "--batch", "1",
+                                "--repeat", "1000", "--probe-mb", "64", "--threads", "2", "--depth", "0,16,32,48,64,80,96", "--json"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline().startswith("bench"), "progress of long work comes line by line"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped" in err
+    json.loads(out)
 
 
 def test_flags_of_another_server_start_unchanged(model):

@@ -5,176 +5,255 @@
 #include <algorithm>
 
 #include "base/clock.h"
-#include "base/random.h"
+#include "tools/bench/batch_run.h"
+#include "tools/bench/spread.h"
 
 namespace sparrow {
 namespace {
 
-// Sequences of one batch, driven through the executor as the engine would, without an engine.
-class BatchRun {
- public:
-  BatchRun(Executor& executor, const BenchOptions& options, int batch)
-      : executor_(executor), limits_(executor.limits()), options_(options), batch_(batch) {
-    params_.temperature = 0;
-    const int length = options.prompt_tokens + options.gen_tokens;
-    blocks_per_sequence_ = (length + limits_.block_tokens - 1) / limits_.block_tokens;
-    for (int i = 0; i < options.prompt_tokens; ++i) {
-      const uint64_t bits = random_bits(1, 2, static_cast<uint64_t>(i));
-      prompt_.push_back(static_cast<TokenId>(bits % static_cast<uint64_t>(limits_.vocab_size)));
-    }
-  }
-  ~BatchRun() {
-    for (int sequence = 0; sequence < batch_; ++sequence) executor_.release(sequence);
-  }
-  BatchRun(const BatchRun&) = delete;
-  BatchRun& operator=(const BatchRun&) = delete;
+// Steps of each size in one run of the verify rows, as a share of gen_tokens; and at least.
+constexpr int kVerifyShare = 4;
+constexpr int kMinVerifySteps = 4;
 
-  Status prefill() {
-    for (int sequence = 0; sequence < batch_; ++sequence) {
-      int done = 0;
-      while (done < options_.prompt_tokens) {
-        const int count = std::min(options_.prompt_tokens - done, limits_.max_batch_tokens);
-        plan_.clear();
-        if (done == 0) start(sequence);
-        const bool last = done + count == options_.prompt_tokens;
-        add_span(sequence, done, count, last ? 1 : 0);
-        const auto from = prompt_.begin() + done;
-        plan_.token_ids.insert(plan_.token_ids.end(), from, from + count);
-        RETURN_IF_ERROR(run_step());
-        done += count;
-      }
-    }
-    return ok_status();
-  }
+int verify_steps(const BenchOptions& options) {
+  return std::max(options.gen_tokens / kVerifyShare, kMinVerifySteps);
+}
 
-  Status decode() {
-    for (int step = 0; step < options_.gen_tokens; ++step) {
-      plan_.clear();
-      for (int sequence = 0; sequence < batch_; ++sequence) {
-        add_span(sequence, options_.prompt_tokens + step, 1, 1);
-        plan_.token_ids.push_back(kPendingToken);
-      }
-      RETURN_IF_ERROR(run_step());
-    }
-    return ok_status();
-  }
+// A step without guesses is what the others are compared with.
+std::vector<int> guess_sizes(const BenchOptions& options) {
+  std::vector<int> sizes = options.guesses;
+  if (!sizes.empty()) sizes.push_back(0);
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  return sizes;
+}
 
- private:
-  void start(int sequence) {
-    plan_.slot_starts.push_back({.slot = sequence,
-                                 .params = &params_,
-                                 .tokens = prompt_,
-                                 .num_prompt_tokens = options_.prompt_tokens,
-                                 .banned_early = {},
-                                 .min_tokens = 0});
-  }
-
-  void add_span(int sequence, int first_position, int count, int num_logit_rows) {
-    const int tokens = first_position + count;
-    Span span;
-    span.slot = sequence;
-    span.first_position = first_position;
-    span.num_tokens = count;
-    span.num_logit_rows = num_logit_rows;
-    span.token_begin = plan_.num_tokens();
-    span.block_begin = static_cast<int32_t>(plan_.block_ids.size());
-    span.num_blocks = (tokens + limits_.block_tokens - 1) / limits_.block_tokens;
-    for (int block = 0; block < span.num_blocks; ++block) {
-      plan_.block_ids.push_back(sequence * blocks_per_sequence_ + block);
-    }
-    plan_.spans.push_back(span);
-  }
-
-  Status run_step() {
-    plan_.step = ++step_;
-    const Ticket ticket = executor_.begin(plan_);
-    executor_.sample(ticket, {});
-    const StepResult& result = executor_.wait(ticket);
-    if (result.failed) return internal_error("the executor failed a step");
-    for (const SampledToken& token : result.tokens) {
-      if (token.not_finite) return data_loss("the model's logits are not finite (NaN or infinite)");
-    }
-    return ok_status();
-  }
-
-  Executor& executor_;
-  const ExecutorLimits limits_;
-  const BenchOptions& options_;
-  const int batch_;
-  int blocks_per_sequence_ = 0;
-  SamplingParams params_;
-  std::vector<TokenId> prompt_;
-  BatchPlan plan_;
-  uint64_t step_ = 0;
-};
+int verify_positions(const BenchOptions& options) {
+  int rows = 0;
+  for (const int size : guess_sizes(options)) rows += 1 + size;
+  return rows * verify_steps(options);  // if every guess should be right
+}
 
 struct Work {
   double tokens = 0;
   double bytes = 0;
-  double ops = 0;
+  double ops = 0;  // of weights
+  double attention_ops = 0;
 };
 
-Work prefill_work(const BenchCost& cost, const BenchOptions& options, int batch,
+Work prefill_work(const BenchCost& cost, const BenchOptions& options, int batch, int depth,
                   int max_batch_tokens) {
   const double prompt = options.prompt_tokens;
   const int steps = (options.prompt_tokens + max_batch_tokens - 1) / max_batch_tokens;
   Work work;
   work.tokens = prompt * batch;
-  // K and V are written once and read once per step: small against the weights.
-  work.bytes = batch * (steps * cost.weight_bytes_per_step + prompt * cost.kv_bytes_per_token);
-  work.ops = batch * (prompt * cost.ops_per_token + cost.ops_per_logit_row +
-                      cost.attention_ops_per_context * prompt * (prompt + 1) / 2);
+  // What lies in the cache is read once per step at least; K and V of the prompt are written once.
+  work.bytes = batch * (steps * (cost.weight_bytes_per_step + depth * cost.kv_bytes_per_token) +
+                        prompt * cost.kv_bytes_per_token);
+  work.ops = batch * (prompt * cost.ops_per_token + cost.ops_per_logit_row);
+  work.attention_ops = batch * cost.attention_ops_per_context * prompt * (depth + (prompt + 1) / 2);
   return work;
 }
 
-Work decode_work(const BenchCost& cost, const BenchOptions& options, int batch) {
-  const double steps = options.gen_tokens;
-  const double mean_context = options.prompt_tokens + (steps + 1) / 2;
+// `num_steps` steps of `rows` tokens a sequence, the first of them at position `depth`; a sequence
+// grows by `growth` tokens a step.
+Work step_work(const BenchCost& cost, int batch, int num_steps, int rows, double depth,
+               double growth) {
+  const double steps = num_steps;
+  const double mean_context = depth + growth * (steps - 1) / 2 + (rows + 1) / 2.0;
+  const double mean_read = depth + growth * (steps - 1) / 2 + rows;
   Work work;
-  work.tokens = steps * batch;
-  work.bytes =
-      steps * (cost.weight_bytes_per_step + batch * mean_context * cost.kv_bytes_per_token);
-  work.ops = work.tokens * (cost.ops_per_token + cost.ops_per_logit_row +
-                            cost.attention_ops_per_context * mean_context);
+  work.tokens = steps * batch * rows;
+  work.bytes = steps * (cost.weight_bytes_per_step + batch * mean_read * cost.kv_bytes_per_token);
+  work.ops = work.tokens * (cost.ops_per_token + cost.ops_per_logit_row);
+  work.attention_ops = work.tokens * cost.attention_ops_per_context * mean_context;
   return work;
 }
 
-BenchRow make_row(const char* test, int batch, std::vector<double> seconds, const Work& work,
-                  const MachineLimits& limits) {
-  std::sort(seconds.begin(), seconds.end());
-  const size_t middle = seconds.size() / 2;
-  const double median =
-      seconds.size() % 2 == 1 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
-  BenchRow row;
-  row.test = test;
-  row.batch = batch;
-  row.tokens_per_s = work.tokens / median;
-  row.tokens_per_s_min = work.tokens / seconds.back();
-  row.tokens_per_s_max = work.tokens / seconds.front();
-  row.bytes_per_s = work.bytes / median;
-  row.ops_per_s = work.ops / median;
-  const double memory_s = limits.read_bytes_per_s > 0 ? work.bytes / limits.read_bytes_per_s : 0;
-  const double compute_s = limits.ops_per_s > 0 ? work.ops / limits.ops_per_s : 0;
-  row.limit = memory_s >= compute_s ? "bandwidth" : "compute";
-  row.share_of_limit = std::max(memory_s, compute_s) / median;
-  return row;
-}
+double time_at(double amount, double rate) { return rate > 0 ? amount / rate : 0; }
+
+class Bench {
+ public:
+  Bench(Executor& executor, const BenchCost& cost, const MachineLimits& limits,
+        const BenchOptions& options, const BenchProgress& progress)
+      : executor_(executor),
+        executor_limits_(executor.limits()),
+        cost_(cost),
+        limits_(limits),
+        options_(options),
+        progress_(progress) {}
+
+  Status run() { return options_.depths.empty() ? run_batches() : run_depths(); }
+  std::vector<BenchRow> take_rows() { return std::move(rows_); }
+
+ private:
+  // From empty caches.
+  Status run_batches() {
+    for (const int batch : options_.batches) {
+      BatchRun sequences(executor_, batch, bench_num_positions(options_));
+      RETURN_IF_ERROR(time_batch(sequences, batch, 0, options_.prompt_tokens));
+    }
+    if (options_.guesses.empty()) return ok_status();
+    BatchRun sequence(executor_, 1, bench_num_positions(options_));
+    RETURN_IF_ERROR(fill(sequence, 1, 0, options_.prompt_tokens));
+    return time_guesses(sequence, options_.prompt_tokens);
+  }
+
+  Status run_depths() {
+    std::vector<int> depths = options_.depths;
+    std::sort(depths.begin(), depths.end());
+    BatchRun sequences(executor_, bench_num_slots(options_), bench_num_positions(options_));
+    int filled = 0;
+    for (const int depth : depths) {
+      RETURN_IF_ERROR(fill(sequences, bench_num_slots(options_), filled, depth));
+      filled = depth;
+      for (const int batch : options_.batches) {
+        RETURN_IF_ERROR(time_batch(sequences, batch, depth, depth));
+      }
+      if (!options_.guesses.empty()) RETURN_IF_ERROR(time_guesses(sequences, depth));
+    }
+    return ok_status();
+  }
+
+  Status fill(BatchRun& sequences, int batch, int from, int to) {
+    return sequences.prefill(batch, from, to, [&](int num_done) {
+      return progress_(fmt::format("filling the cache: {} of {} tokens", num_done,
+                                   int64_t{batch} * (to - from)));
+    });
+  }
+
+  Status tell(const std::string& what, int run) {
+    const std::string text = run == 0 ? fmt::format("{}, warming up", what)
+                                      : fmt::format("{}, run {} of {}", what, run, options_.repeat);
+    if (progress_(text)) return ok_status();
+    return Status(StatusCode::kCancelled, "stopped");
+  }
+
+  // A row for each of both, also when it is stopped on the way.
+  Status time_batch(BatchRun& sequences, int batch, int depth, int decode_depth) {
+    std::vector<double> prefill_seconds, decode_seconds;
+    const Status status =
+        time_batch_runs(sequences, batch, depth, decode_depth, prefill_seconds, decode_seconds);
+    add_row({.test = "prefill", .batch = batch, .depth = depth}, prefill_seconds, 0,
+            prefill_work(cost_, options_, batch, depth, executor_limits_.max_batch_tokens));
+    add_row({.test = "decode", .batch = batch, .depth = decode_depth}, decode_seconds,
+            options_.gen_tokens, step_work(cost_, batch, options_.gen_tokens, 1, decode_depth, 1));
+    return status;
+  }
+
+  Status time_batch_runs(BatchRun& sequences, int batch, int depth, int decode_depth,
+                         std::vector<double>& prefill_seconds,
+                         std::vector<double>& decode_seconds) {
+    const std::string what = options_.depths.empty()
+                                 ? fmt::format("batch {}", batch)
+                                 : fmt::format("depth {}, batch {}", depth, batch);
+    // Run 0 warms caches and pages and is not counted.
+    for (int run = 0; run <= options_.repeat; ++run) {
+      RETURN_IF_ERROR(tell(what, run));
+      const TimePoint begin = clock_.now();
+      RETURN_IF_ERROR(sequences.prefill(batch, depth, depth + options_.prompt_tokens, [&](int) {
+        return progress_(fmt::format("{}, prompts", what));
+      }));
+      const TimePoint between = clock_.now();
+      if (run > 0) prefill_seconds.push_back(to_seconds(between - begin));
+      RETURN_IF_ERROR(tell(what, run));
+      const TimePoint decode_begin = clock_.now();
+      RETURN_IF_ERROR(sequences.decode(batch, decode_depth, options_.gen_tokens));
+      if (run > 0) decode_seconds.push_back(to_seconds(clock_.now() - decode_begin));
+    }
+    return ok_status();
+  }
+
+  Status time_guesses(BatchRun& sequences, int depth) {
+    const std::vector<int> sizes = guess_sizes(options_);
+    std::vector<std::vector<double>> seconds(sizes.size());  // by size and run
+    const Status status = time_guess_runs(sequences, depth, sizes, seconds);
+    const int steps = verify_steps(options_);
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      if (seconds[i].empty()) break;
+      BenchRow row{.test = "verify", .batch = 1, .depth = depth, .guesses = sizes[i]};
+      std::vector<double> ratios;
+      for (size_t run = 0; run < seconds[i].size(); ++run) {
+        ratios.push_back(seconds[i][run] / seconds[0][run]);
+      }
+      const Spread ratio = spread_of(ratios);
+      row.step_ratio = ratio.median;
+      row.step_ratio_min = ratio.low;
+      row.step_ratio_max = ratio.high;
+      // Wrong guesses: each step of any size adds one token.
+      add_row(row, seconds[i], steps,
+              step_work(cost_, 1, steps, 1 + sizes[i], depth, static_cast<double>(sizes.size())));
+    }
+    return status;
+  }
+
+  Status time_guess_runs(BatchRun& sequences, int depth, const std::vector<int>& sizes,
+                         std::vector<std::vector<double>>& seconds) {
+    for (int run = 0; run <= options_.repeat; ++run) {
+      RETURN_IF_ERROR(tell(fmt::format("guesses at depth {}", depth), run));
+      std::vector<double> sums(sizes.size());
+      sequences.begin_guessing(depth);
+      for (int step = 0; step < verify_steps(options_); ++step) {
+        for (size_t i = 0; i < sizes.size(); ++i) {
+          const TimePoint begin = clock_.now();
+          RETURN_IF_ERROR(sequences.guess(sizes[i]));
+          sums[i] += to_seconds(clock_.now() - begin);
+        }
+      }
+      if (run == 0) continue;
+      for (size_t i = 0; i < sizes.size(); ++i) seconds[i].push_back(sums[i]);
+    }
+    return ok_status();
+  }
+
+  void add_row(BenchRow row, const std::vector<double>& seconds, int num_steps, const Work& work) {
+    if (seconds.empty()) return;
+    const Spread time = spread_of(seconds);
+    row.tokens_per_s = work.tokens / time.median;
+    row.tokens_per_s_min = work.tokens / time.high;
+    row.tokens_per_s_max = work.tokens / time.low;
+    row.step_s = time.median / std::max(num_steps, 1);
+    row.bytes_per_s = work.bytes / time.median;
+    row.ops_per_s = (work.ops + work.attention_ops) / time.median;
+    const double memory_s = time_at(work.bytes, limits_.read_bytes_per_s);
+    const double compute_s = time_at(work.ops, limits_.ops_per_s) +
+                             time_at(work.attention_ops, limits_.attention_ops_per_s);
+    row.limit = memory_s >= compute_s ? "bandwidth" : "compute";
+    row.share_of_limit = std::max(memory_s, compute_s) / time.median;
+    rows_.push_back(std::move(row));
+  }
+
+  Executor& executor_;
+  const ExecutorLimits executor_limits_;
+  const BenchCost& cost_;
+  const MachineLimits& limits_;
+  const BenchOptions& options_;
+  const BenchProgress& progress_;
+  const RealClock clock_;
+  std::vector<BenchRow> rows_;
+};
 
 Status check_options(const BenchOptions& options, const ExecutorLimits& limits) {
+  const auto all_at_least = [](const std::vector<int>& values, int least) {
+    return std::all_of(values.begin(), values.end(), [&](int value) { return value >= least; });
+  };
   if (options.prompt_tokens < 1 || options.gen_tokens < 1 || options.repeat < 1 ||
-      options.batches.empty()) {
+      options.batches.empty() || !all_at_least(options.batches, 1)) {
     return invalid_argument(
         "bench: prompt tokens, generated tokens, batches and repeats must be at least 1");
   }
-  if (options.prompt_tokens + options.gen_tokens > limits.max_context_tokens) {
-    return invalid_argument(fmt::format("bench: {} + {} tokens do not fit the context of {}",
-                                        options.prompt_tokens, options.gen_tokens,
-                                        limits.max_context_tokens));
+  if (!all_at_least(options.depths, 0) || !all_at_least(options.guesses, 0)) {
+    return invalid_argument("bench: depths and guesses must not be negative");
   }
-  if (bench_num_slots(options) > limits.num_slots ||
-      bench_num_slots(options) > limits.max_batch_tokens ||
+  if (bench_num_positions(options) > limits.max_context_tokens) {
+    return invalid_argument(fmt::format("bench: {} tokens do not fit the context of {}",
+                                        bench_num_positions(options), limits.max_context_tokens));
+  }
+  const std::vector<int> sizes = guess_sizes(options);
+  const int most_rows = std::max(bench_num_slots(options), sizes.empty() ? 1 : 1 + sizes.back());
+  if (bench_num_slots(options) > limits.num_slots || most_rows > limits.max_batch_tokens ||
       bench_num_blocks(options, limits.block_tokens) > limits.num_blocks) {
-    return invalid_argument("bench: the executor has too few slots or KV blocks for this batch");
+    return invalid_argument("bench: the executor has too few slots, rows or KV blocks for this");
   }
   return ok_status();
 }
@@ -185,41 +264,29 @@ int bench_num_slots(const BenchOptions& options) {
   return *std::max_element(options.batches.begin(), options.batches.end());
 }
 
+int bench_num_positions(const BenchOptions& options) {
+  const int guessed = verify_positions(options);
+  if (options.depths.empty()) {
+    return options.prompt_tokens + std::max(options.gen_tokens, guessed);
+  }
+  return *std::max_element(options.depths.begin(), options.depths.end()) +
+         std::max({options.prompt_tokens, options.gen_tokens, guessed});
+}
+
 int64_t bench_num_blocks(const BenchOptions& options, int block_tokens) {
-  const int64_t length = options.prompt_tokens + options.gen_tokens;
+  const int64_t length = bench_num_positions(options);
   return bench_num_slots(options) * ((length + block_tokens - 1) / block_tokens);
 }
 
-Result<std::vector<BenchRow>> run_bench(Executor& executor, const BenchCost& cost,
-                                        const MachineLimits& limits, const BenchOptions& options,
-                                        const std::function<void(const std::string&)>& progress) {
-  const ExecutorLimits executor_limits = executor.limits();
-  RETURN_IF_ERROR(check_options(options, executor_limits));
-  const RealClock clock;
-  std::vector<BenchRow> rows;
-  for (const int batch : options.batches) {
-    std::vector<double> prefill_seconds;
-    std::vector<double> decode_seconds;
-    // Run 0 warms caches and pages and is not counted.
-    for (int run = 0; run <= options.repeat; ++run) {
-      progress(fmt::format("batch {}, run {} of {}", batch, run, options.repeat));
-      BatchRun sequences(executor, options, batch);
-      const TimePoint begin = clock.now();
-      RETURN_IF_ERROR(sequences.prefill());
-      const TimePoint between = clock.now();
-      RETURN_IF_ERROR(sequences.decode());
-      const TimePoint end = clock.now();
-      if (run == 0) continue;
-      prefill_seconds.push_back(to_seconds(between - begin));
-      decode_seconds.push_back(to_seconds(end - between));
-    }
-    rows.push_back(make_row("prefill", batch, prefill_seconds,
-                            prefill_work(cost, options, batch, executor_limits.max_batch_tokens),
-                            limits));
-    rows.push_back(
-        make_row("decode", batch, decode_seconds, decode_work(cost, options, batch), limits));
-  }
-  return rows;
+Result<BenchReport> run_bench(Executor& executor, const BenchCost& cost,
+                              const MachineLimits& limits, const BenchOptions& options,
+                              const BenchProgress& progress) {
+  RETURN_IF_ERROR(check_options(options, executor.limits()));
+  Bench bench(executor, cost, limits, options, progress);
+  const Status status = bench.run();
+  const bool stopped = status.code() == StatusCode::kCancelled;
+  if (!status.ok() && !stopped) return status;
+  return BenchReport{bench.take_rows(), stopped};
 }
 
 }  // namespace sparrow

@@ -1,8 +1,16 @@
 #pragma once
-// Bench: speed of an executor alone, by the protocol of llama.cpp's llama-batched-bench: for each
-// batch size B, the prompts of B sequences are computed (prefill), then every sequence grows by one
-// token per step (decode, contexts from prompt_tokens on, greedy sampling included). Each row is
-// the median of `repeat` runs, with its share of what the machine could do at best.
+// Bench: speed of an executor alone. Three kinds of rows, each the median of `repeat` runs after
+// one to warm up, with its share of what the machine could do at best:
+//
+// - Without depths, the protocol of llama.cpp's llama-batched-bench: for each batch size B, the
+//   prompts of B sequences are computed (prefill), then every sequence grows by one token per step
+//   (decode, contexts from prompt_tokens on, greedy sampling included).
+// - With depths, that of llama-bench -d: so many tokens lie in the KV cache of every sequence, then
+//   prompt_tokens more are computed (prefill), or gen_tokens one by one (decode). The caches are
+//   filled once, from one depth to the next, and serve all batch sizes and repeats.
+// - With guesses: what a step with so many guessed tokens of one sequence costs, against one
+//   without (verify). The sizes take turns step by step, so a change of the machine's speed meets
+//   all of them.
 //
 // Random token ids: a dense model's speed does not depend on them. One thread calls; the executor
 // brings its own.
@@ -22,6 +30,8 @@ struct BenchOptions {
   int gen_tokens = 64;
   std::vector<int> batches = {1, 4, 8, 12};
   int repeat = 3;
+  std::vector<int> depths = {};   // tokens; empty: the first protocol
+  std::vector<int> guesses = {};  // of a step; empty: no verify rows
 };
 
 // What one step must move and compute, from the model's shapes.
@@ -33,31 +43,50 @@ struct BenchCost {
   double attention_ops_per_context = 0;  // per token and cached token
 };
 
-// Measured on this machine, just before.
+// Measured on this machine, just before; 0: unknown, no limit.
 struct MachineLimits {
-  double read_bytes_per_s = 0;  // best read pass of all threads
-  double ops_per_s = 0;         // peak of the multiply-add the format uses, all threads
+  double read_bytes_per_s = 0;     // best read pass of all threads
+  double ops_per_s = 0;            // peak of the multiply-add the format uses, all threads
+  double attention_ops_per_s = 0;  // of the one attention uses
 };
 
 struct BenchRow {
-  std::string test;  // "prefill" or "decode"
+  std::string test;  // "prefill", "decode" or "verify"
   int batch = 0;
-  double tokens_per_s = 0;  // median, summed over the batch
+  int depth = 0;    // tokens in the cache of each sequence when the work began
+  int guesses = 0;  // verify
+  // Median, summed over the batch. Of a verify row: tokens that were computed, so what comes out
+  // when all guesses are right.
+  double tokens_per_s = 0;
   double tokens_per_s_min = 0;
   double tokens_per_s_max = 0;
+  double step_s = 0;  // of a step, at the median; prefill: of all its steps
+  // Verify: the step against one without guesses. A draft pays when more guesses are right than
+  // this is above 1.
+  double step_ratio = 0;
+  double step_ratio_min = 0;
+  double step_ratio_max = 0;
   double bytes_per_s = 0;  // at the median
   double ops_per_s = 0;
   double share_of_limit = 0;  // limit's time / median time; the limit is the slower of both
   std::string limit;          // "bandwidth" or "compute"
 };
 
-// KV blocks and slots the run needs: the executor must have them.
+struct BenchReport {
+  std::vector<BenchRow> rows;
+  bool stopped = false;  // by `progress`: the rows are those that had at least one timed run
+};
+
+// Called before each timed run and between the steps of prompts, with a line to show; false: stop.
+using BenchProgress = std::function<bool(const std::string& text)>;
+
+// KV blocks, slots and positions the run needs: the executor must have them.
 int64_t bench_num_blocks(const BenchOptions& options, int block_tokens);
 int bench_num_slots(const BenchOptions& options);
+int bench_num_positions(const BenchOptions& options);
 
-// `progress` is called before each timed run with a line to show.
-Result<std::vector<BenchRow>> run_bench(Executor& executor, const BenchCost& cost,
-                                        const MachineLimits& limits, const BenchOptions& options,
-                                        const std::function<void(const std::string&)>& progress);
+Result<BenchReport> run_bench(Executor& executor, const BenchCost& cost,
+                              const MachineLimits& limits, const BenchOptions& options,
+                              const BenchProgress& progress);
 
 }  // namespace sparrow

@@ -1,0 +1,151 @@
+#include "cmd/bench_output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "base/json.h"
+#include "kernels/cpu_features.h"
+
+namespace sparrow {
+namespace {
+
+void append_number(std::string& out, const char* name, double value) {
+  out += fmt::format(",\"{}\":", name);
+  append_json_number(out, value);
+}
+
+void append_text(std::string& out, const char* name, const std::string& value) {
+  out += fmt::format(",\"{}\":", name);
+  append_json_string(out, value);
+}
+
+// The rest of a row and its end.
+void append_run(std::string& out, const BenchedModel& model) {
+  const ModelSession& session = model.session;
+  append_number(out, "read_gb_per_s_before", model.before.bandwidth * 1e-9);
+  append_number(out, "read_gb_per_s_after", model.after.bandwidth * 1e-9);
+  append_number(out, "int8_gops", std::max(model.before.int8_peak, model.after.int8_peak) * 1e-9);
+  append_text(
+      out, "model",
+      session.location.names.size() > 1 ? session.location.names[1] : session.location.names[0]);
+  append_text(out, "format", session.format_name);
+  append_text(out, "kv_type", model.kv_type);
+  append_number(out, "kv_bytes_per_token",
+                static_cast<double>(session.executor->kv_bytes_per_token()));
+  append_text(out, "cpu", cpu_features().model_name);
+  append_text(out, "isa", session.executor->isa());
+  append_number(out, "threads", session.executor->num_threads());
+  out += '}';
+}
+
+std::string json_row(const BenchRow& row, const BenchedModel& model) {
+  std::string out =
+      fmt::format("{{\"test\":\"{}\",\"batch\":{},\"depth\":{}", row.test, row.batch, row.depth);
+  append_number(out, "tokens_per_s", row.tokens_per_s);
+  append_number(out, "tokens_per_s_min", row.tokens_per_s_min);
+  append_number(out, "tokens_per_s_max", row.tokens_per_s_max);
+  if (row.test != "prefill") append_number(out, "step_ms", row.step_s * 1e3);
+  if (row.test == "verify") {
+    append_number(out, "guesses", row.guesses);
+    append_number(out, "step_ratio", row.step_ratio);
+    append_number(out, "step_ratio_min", row.step_ratio_min);
+    append_number(out, "step_ratio_max", row.step_ratio_max);
+  }
+  append_number(out, "gb_per_s", row.bytes_per_s * 1e-9);
+  append_number(out, "gops", row.ops_per_s * 1e-9);
+  append_number(out, "share_of_limit", row.share_of_limit);
+  append_text(out, "limit", row.limit);
+  append_run(out, model);
+  return out;
+}
+
+template <typename Row>
+void print_json(const std::vector<Row>& rows, const BenchedModel& model,
+                std::string (*text_of)(const Row&, const BenchedModel&)) {
+  std::fputs("[", stdout);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::printf("%s%s", i == 0 ? "" : "\n,", text_of(rows[i], model).c_str());
+  }
+  std::fputs("\n]\n", stdout);
+}
+
+void print_model(const BenchedModel& model) {
+  const CpuExecutor& executor = *model.session.executor;
+  std::printf("%s, %s, %s KV cache, %s, %d threads\n", model.session.location.path.c_str(),
+              model.session.format_name.c_str(), model.kv_type, executor.isa(),
+              executor.num_threads());
+  std::printf("measured limits: read %.1f GB/s before, %.1f after; int8 %.0f GOPS\n\n",
+              model.before.bandwidth * 1e-9, model.after.bandwidth * 1e-9,
+              std::max(model.before.int8_peak, model.after.int8_peak) * 1e-9);
+}
+
+// At most 120 columns.
+void print_rows_table(const std::vector<BenchRow>& rows, const BenchedModel& model) {
+  print_model(model);
+  std::printf("%-8s %5s %7s %10s %9s %9s %9s %8s %8s  %s\n", "test", "batch", "depth", "tok/s",
+              "min", "max", "ms/step", "GB/s", "GOPS", "share of limit");
+  for (const BenchRow& row : rows) {
+    if (row.test == "verify") continue;
+    const std::string step = row.test == "prefill" ? "-" : fmt::format("{:.2f}", row.step_s * 1e3);
+    std::printf("%-8s %5d %7d %10.2f %9.2f %9.2f %9s %8.2f %8.1f  %5.1f %% of %s\n",
+                row.test.c_str(), row.batch, row.depth, row.tokens_per_s, row.tokens_per_s_min,
+                row.tokens_per_s_max, step.c_str(), row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9,
+                row.share_of_limit * 100, row.limit.c_str());
+  }
+  bool has_header = false;
+  for (const BenchRow& row : rows) {
+    if (row.test != "verify") continue;
+    if (!has_header) {
+      std::printf("\n%-8s %7s %7s %9s %9s %9s %9s   %-13s %s\n", "test", "guesses", "depth",
+                  "ms/step", "x plain", "min", "max", "pays if right", "share of limit");
+      has_header = true;
+    }
+    const std::string pays =
+        row.guesses == 0 ? "-" : fmt::format("> {:.2f} a step", std::max(row.step_ratio - 1, 0.0));
+    std::printf("%-8s %7d %7d %9.2f %9.3f %9.3f %9.3f   %-13s %5.1f %% of %s\n", row.test.c_str(),
+                row.guesses, row.depth, row.step_s * 1e3, row.step_ratio, row.step_ratio_min,
+                row.step_ratio_max, pays.c_str(), row.share_of_limit * 100, row.limit.c_str());
+  }
+}
+
+std::string replay_json(const ReplayRow& row, const BenchedModel& model) {
+  std::string out =
+      fmt::format("{{\"test\":\"replay\",\"text\":{},\"tokens\":{}", row.text, row.num_tokens);
+  append_number(out, "tokens_per_s_plain", row.num_tokens / row.plain_s);
+  append_number(out, "tokens_per_s", row.num_tokens / row.drafted_s);
+  append_number(out, "speedup", row.speedup);
+  append_number(out, "speedup_min", row.speedup_min);
+  append_number(out, "speedup_max", row.speedup_max);
+  append_number(out, "steps", row.steps);
+  append_number(out, "guessed", row.guessed);
+  append_number(out, "right", row.right);
+  append_run(out, model);
+  return out;
+}
+
+void print_replay_table(const std::vector<ReplayRow>& rows, const BenchedModel& model) {
+  print_model(model);
+  std::printf("%-6s %7s %9s %9s %9s %9s %9s   %8s %8s %8s\n", "text", "tokens", "steps", "guessed",
+              "right", "tok/s off", "tok/s on", "x faster", "min", "max");
+  for (const ReplayRow& row : rows) {
+    const std::string name = row.text < 0 ? "all" : fmt::format("{}", row.text + 1);
+    std::printf("%-6s %7d %9.1f %9.1f %9.1f %9.2f %9.2f   %8.3f %8.3f %8.3f\n", name.c_str(),
+                row.num_tokens, row.steps, row.guessed, row.right, row.num_tokens / row.plain_s,
+                row.num_tokens / row.drafted_s, row.speedup, row.speedup_min, row.speedup_max);
+  }
+}
+
+}  // namespace
+
+void print_rows(const std::vector<BenchRow>& rows, const BenchedModel& model, bool as_json) {
+  as_json ? print_json(rows, model, &json_row) : print_rows_table(rows, model);
+}
+
+void print_rows(const std::vector<ReplayRow>& rows, const BenchedModel& model, bool as_json) {
+  as_json ? print_json(rows, model, &replay_json) : print_replay_table(rows, model);
+}
+
+}  // namespace sparrow
