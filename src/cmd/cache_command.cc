@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cmd/answer_cache_options.h"
-#include "cmd/answer_warmer.h"
+#include "cmd/warm/answer_warmer.h"
 #include "cmd/command.h"
 #include "cmd/model_options.h"
 #include "cmd/model_session.h"

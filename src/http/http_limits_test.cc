@@ -116,6 +116,7 @@ TEST_F(HttpLimitsTest, TotalBodies_AlmostFull_SmallOnesAreServed) {
   };
   TestClient holder(port()), small(port()), large(port());
   holder.send(head(1'400'000) + std::string(1'390'000, 'a'));  // and then keeps it
+  ASSERT_TRUE(eventually([&] { return server_->num_body_bytes() >= 1'390'000; }));
   large.send(head(300'000) + std::string(300'000, 'b'));
   EXPECT_TRUE(large.read_until("HTTP/1.1 503"));
   for (int i = 0; i < 3; ++i) {

@@ -262,6 +262,10 @@ size_t HttpServer::num_connections() const {
   return impl_->shared->num_connections.load(std::memory_order_relaxed);
 }
 
+size_t HttpServer::num_body_bytes() const {
+  return impl_->shared->num_body_bytes.load(std::memory_order_relaxed);
+}
+
 void HttpServer::stop_accepting() {
   if (!impl_->started) return;
   impl_->contexts[0]->loop->post([impl = impl_.get()] { impl->close_acceptors(); });

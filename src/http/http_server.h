@@ -56,6 +56,7 @@ class HttpServer {
   uint16_t port() const;
   std::vector<IoLoop*> loops();
   size_t num_connections() const;
+  size_t num_body_bytes() const;  // of requests, received and not yet answered
   // No new connections; answers in progress go on and close behind them, idle connections close.
   // From any thread, returns at once.
   void stop_accepting();

@@ -1,4 +1,4 @@
-#include "cmd/answer_warmer.h"
+#include "cmd/warm/answer_warmer.h"
 
 #include <fmt/format.h>
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "cmd/warm_questions.h"
+#include "cmd/warm/warm_questions.h"
 #include "http/http_types.h"
 
 namespace sparrow {

@@ -1,4 +1,4 @@
-#include "cmd/warm_questions.h"
+#include "cmd/warm/warm_questions.h"
 
 #include <fmt/format.h>
 
