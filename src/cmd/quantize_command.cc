@@ -6,14 +6,17 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <optional>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "cmd/command.h"
 #include "cmd/progress.h"
 #include "model/model_locator.h"
+#include "tools/quantize/calibrate_channels.h"
 #include "tools/quantize/compare_models.h"
 #include "tools/quantize/memory_fit.h"
+#include "tools/quantize/out_path.h"
 #include "tools/quantize/quantize_model.h"
 
 namespace sparrow {
@@ -21,6 +24,7 @@ namespace {
 
 constexpr const char* kWhat = "Conversion";
 constexpr const char* kOut = "Report";
+constexpr const char* kCalibration = "Calibration";
 constexpr const char* kEvaluation = "Evaluation";
 constexpr int kInterrupted = 130;  // what shells give for SIGINT
 
@@ -90,6 +94,20 @@ constexpr OptionSpec kOptions[] = {
      .default_text = "false",
      .help = "Print one JSON object",
      .group = kOut},
+    {.name = "calibrate",
+     .type = OptionType::kString,
+     .default_text = "",
+     .help = "Text file like what the model will be used for: w8 and w4 scale channels by what it "
+             "activates (AWQ, SmoothQuant) and lose less",
+     .group = kCalibration},
+    {.name = "calibrate-tokens",
+     .type = OptionType::kSize,
+     .default_text = "8K",
+     .help = "Tokens of the calibration text that are used, from its beginning",
+     .unit = "tokens",
+     .min = 256,
+     .max = 65536,
+     .group = kCalibration},
     {.name = "evaluate",
      .type = OptionType::kString,
      .default_text = "",
@@ -119,6 +137,7 @@ constexpr const char* kExamples =
     "  sparrow quantize r1-bf16.gguf --fit 2GiB --dry-run\n"
     "  sparrow quantize DIR out.gguf --type q4_0 --evaluate book.txt --report report.json\n"
     "  sparrow quantize DIR r1-w4 --type w4 --group-size 32     compressed-tensors, for vLLM too\n"
+    "  sparrow quantize DIR r1-w8 --type w8 --calibrate questions.txt --evaluate book.txt\n"
     "  sparrow quantize r1-q8_0.gguf r1-f16 --type f16          back to a Hugging Face directory\n";
 
 std::atomic<bool> interrupted{false};
@@ -138,34 +157,75 @@ void show_text(const OptionValues& values, const std::string& text) {
   if (!values.flag("json")) std::fputs(text.c_str(), stdout);
 }
 
-// What the evaluation needs, made before an hour of conversion shows that it is missing.
-struct EvaluationText {
-  std::vector<TokenId> tokens;
+// What calibration or evaluation needs, made before an hour of work shows that it is missing.
+struct OptionText {
+  std::vector<TokenId> tokens;  // none: the option is not given
   int64_t total = 0;
   TokenId bos = -1;
 };
 
-Result<EvaluationText> prepare_evaluation(const OptionValues& values, const ModelFiles& source) {
-  EvaluationText text;
-  if (values.text("evaluate").empty()) return text;
+// `option` names the file, "OPTION-tokens" how much of it counts.
+Result<OptionText> read_option_text(const OptionValues& values, const std::string& option,
+                                    const ModelFiles& source) {
+  OptionText text;
+  if (values.text(option).empty()) return text;
   if (!source.has_tokenizer) {
     return invalid_argument(
-        fmt::format("--evaluate: {} has no tokenizer to read the text with", source.path));
-  }
-  const int64_t window = values.integer("evaluate-window");
-  if (window > source.config.max_position) {
-    return invalid_argument(fmt::format("--evaluate-window {}: the model's positions end at {}",
-                                        window, source.config.max_position));
+        fmt::format("--{}: {} has no tokenizer to read the text with", option, source.path));
   }
   ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::create(source.tokenizer));
-  ASSIGN_OR_RETURN(text.tokens, read_text_tokens(values.text("evaluate"), *tokenizer,
-                                                 values.integer("evaluate-tokens"), &text.total));
+  ASSIGN_OR_RETURN(text.tokens, read_text_tokens(values.text(option), *tokenizer,
+                                                 values.integer(option + "-tokens"), &text.total));
   if (source.tokenizer.add_bos) text.bos = source.tokenizer.bos_token_id;
   return text;
 }
 
+Result<OptionText> prepare_evaluation(const OptionValues& values, const ModelFiles& source) {
+  const int64_t window = values.integer("evaluate-window");
+  if (!values.text("evaluate").empty() && window > source.config.max_position) {
+    return invalid_argument(fmt::format("--evaluate-window {}: the model's positions end at {}",
+                                        window, source.config.max_position));
+  }
+  return read_option_text(values, "evaluate", source);
+}
+
+Result<OptionText> prepare_calibration(const OptionValues& values, const ModelFiles& source) {
+  ASSIGN_OR_RETURN(OptionText text, read_option_text(values, "calibrate", source));
+  const auto count = static_cast<int64_t>(text.tokens.size());
+  if (values.text("calibrate").empty() || count >= kMinCalibrationTokens) return text;
+  return invalid_argument(fmt::format("--calibrate {}: found {} tokens, expected {} or more",
+                                      values.text("calibrate"), count, kMinCalibrationTokens));
+}
+
+// --calibrate; without it nothing.
+Result<std::optional<ChannelScales>> calibrate(const OptionValues& values, const ModelFiles& source,
+                                               const std::string& out_path, QuantMix mix) {
+  if (values.text("calibrate").empty()) return std::optional<ChannelScales>();
+  if (is_plain_mix(mix) || !fits_directory(mix)) {
+    return invalid_argument(
+        fmt::format("--calibrate is for --type w8 and w4, got --type {}", quant_mix_name(mix)));
+  }
+  ASSIGN_OR_RETURN(const OptionText text, prepare_calibration(values, source));
+  // What would refuse the result must not wait for minutes of calibration.
+  RETURN_IF_ERROR(OutPath::check(source.path, out_path, values.flag("force")).status());
+  CalibrateOptions options;
+  options.mix = mix;
+  ASSIGN_OR_RETURN(options.plain, plain_type_beside_integers(*source.weights));
+  options.bos = text.bos;
+  options.num_threads = static_cast<int>(values.integer("threads"));
+  options.cancelled = &interrupted;
+  Progress progress("calibrate");
+  ASSIGN_OR_RETURN(
+      ChannelScales scales,
+      calibrate_channels(*source.weights, text.tokens, options, [&](const CalibrateProgress& now) {
+        progress.show(now.share, fmt::format("layer {} of {}", now.layer + 1, now.num_layers));
+      }));
+  progress.clear();
+  return std::optional<ChannelScales>(std::move(scales));
+}
+
 Result<ModelComparison> evaluate(const OptionValues& values, const std::string& source,
-                                 const std::string& result, const EvaluationText& text) {
+                                 const std::string& result, const OptionText& text) {
   ScoringOptions options;
   options.window_tokens = static_cast<int>(values.integer("evaluate-window"));
   options.num_threads = static_cast<int>(values.integer("threads"));
@@ -187,8 +247,10 @@ Result<ModelComparison> evaluate(const OptionValues& values, const std::string& 
 }
 
 Result<QuantizeReport> convert(const OptionValues& values, const ModelFiles& source,
-                               const std::string& out_path, QuantMix mix) {
+                               const std::string& out_path, QuantMix mix,
+                               const ChannelScales* scales) {
   QuantizeOptions options;
+  options.channel_scales = scales;
   options.mix = mix;
   options.out_path = out_path;
   options.overwrite = values.flag("force");
@@ -261,15 +323,19 @@ Status quantize(const OptionValues& values) {
   const std::string out_path = paths.size() == 2 ? paths[1] : std::string();
   ASSIGN_OR_RETURN(const ModelLocation location, locate_model(paths[0]));
   ASSIGN_OR_RETURN(const ModelFiles source, open_model(location.path));
-  ASSIGN_OR_RETURN(const EvaluationText text, prepare_evaluation(values, source));
+  ASSIGN_OR_RETURN(const OptionText text, prepare_evaluation(values, source));
   std::string fit;
   ASSIGN_OR_RETURN(const QuantMix mix, choose_mix(values, source, out_path, fit));
   if (dry_run) {
     if (values.flag("json")) std::printf("%s\n", fit.c_str());
     return ok_status();
   }
-  ASSIGN_OR_RETURN(const QuantizeReport report, convert(values, source, out_path, mix));
-  const std::string table = tensor_table(report), summary = summary_text(report);
+  ASSIGN_OR_RETURN(const std::optional<ChannelScales> scales,
+                   calibrate(values, source, out_path, mix));
+  ASSIGN_OR_RETURN(const QuantizeReport report,
+                   convert(values, source, out_path, mix, scales ? &*scales : nullptr));
+  const std::string table = tensor_table(report);
+  const std::string summary = summary_text(report) + (scales ? calibration_text(*scales) : "");
   show_text(values, values.flag("verbose") ? table + summary : summary);
   std::string evaluation_text, evaluation_json_text;
   if (!text.tokens.empty()) {
@@ -284,7 +350,8 @@ Status quantize(const OptionValues& values) {
     evaluation_json_text = comparison_json(*comparison);
     show_text(values, evaluation_text);
   }
-  const std::string json = report_json(report, fit, evaluation_json_text);
+  const std::string json =
+      report_json(report, fit, scales ? calibration_json(*scales) : "", evaluation_json_text);
   if (values.flag("json")) std::printf("%s\n", json.c_str());
   return write_report(values, json, table + summary + evaluation_text);
 }

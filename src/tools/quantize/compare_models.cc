@@ -156,6 +156,7 @@ class Comparer {
       }
       reference_nll_.add(row.reference_nll);
       candidate_nll_.add(row.candidate_nll);
+      nll_change_.add(row.candidate_nll - row.reference_nll);
       kl_.add(row.kl);
       all_kl_.push_back(static_cast<float>(row.kl));
       agreements_ += row.same_top ? 1 : 0;
@@ -171,6 +172,7 @@ class Comparer {
   void finish() {
     result_.reference = {reference_nll_.mean(), reference_nll_.error()};
     result_.candidate = {candidate_nll_.mean(), candidate_nll_.error()};
+    result_.nll_change_error = nll_change_.error();
     result_.mean_kl = kl_.mean();
     result_.kl_error = kl_.error();
     result_.top1_agreement =
@@ -191,7 +193,7 @@ class Comparer {
   std::vector<TokenId> window_;
   std::vector<float> reference_rows_, candidate_rows_;  // [step][vocab]
   std::vector<RowScore> scores_;
-  Mean reference_nll_, candidate_nll_, kl_;
+  Mean reference_nll_, candidate_nll_, nll_change_, kl_;
   std::vector<float> all_kl_;
   int64_t agreements_ = 0;
   ModelComparison result_;
@@ -303,12 +305,13 @@ std::string comparison_text(const ModelComparison& result) {
   return fmt::format(
       "{} tokens scored in {} windows of {}\n"
       "perplexity of the source  {}\n"
-      "perplexity of the result  {}  ({:+.3f} %)\n"
+      "perplexity of the result  {}  ({:+.3f} +- {:.3f} %)\n"
       "KL divergence             {:.6f} +- {:.6f} nats (99th percentile {:.5f}, largest {:.5f})\n"
       "same likeliest token      {:.2f} %\n",
       result.num_scored_tokens, result.num_windows, result.window_tokens, range(result.reference),
-      range(result.candidate), 100 * (ratio - 1), result.mean_kl, result.kl_error, result.kl_p99,
-      result.largest_kl, 100 * result.top1_agreement);
+      range(result.candidate), 100 * (ratio - 1), 100 * ratio * result.nll_change_error,
+      result.mean_kl, result.kl_error, result.kl_p99, result.largest_kl,
+      100 * result.top1_agreement);
 }
 
 std::string comparison_json(const ModelComparison& result) {
@@ -325,6 +328,7 @@ std::string comparison_json(const ModelComparison& result) {
   number("source_nll_error", result.reference.nll_error);
   number("result_nll", result.candidate.mean_nll);
   number("result_nll_error", result.candidate.nll_error);
+  number("nll_change_error", result.nll_change_error);
   number("mean_kl", result.mean_kl);
   number("mean_kl_error", result.kl_error);
   number("p99_kl", result.kl_p99);

@@ -86,6 +86,9 @@ struct ModelComparison {
   int window_tokens = 0;
   ModelScore reference;
   ModelScore candidate;
+  // Standard error of candidate.mean_nll - reference.mean_nll, token by token: far smaller than
+  // those of the two, because what is hard for one is hard for the other.
+  double nll_change_error = 0;
   double mean_kl = 0;  // KL(reference || candidate), nats
   double kl_error = 0;
   double kl_p99 = 0;

@@ -15,6 +15,7 @@
 #include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
 #include "tools/quantize/out_path.h"
+#include "tools/quantize/scale_search.h"
 
 namespace sparrow {
 namespace {
@@ -82,6 +83,7 @@ class Converter {
   Result<TensorReport> convert(const PlannedTensor& tensor) {
     ASSIGN_OR_RETURN(const SourceTensor source, source_.tensor(tensor.name));
     CHECK(source.rows == tensor.rows && source.cols == tensor.cols);
+    fold_ = TensorFold(options_.channel_scales, source_.config(), tensor.name);
     TensorReport report;
     report.name = tensor.name;
     report.from = source.type;
@@ -141,6 +143,7 @@ class Converter {
       if (element >= 0) bad[unit] = begin + element / tensor.cols;
       for (int64_t row = begin; row < end; ++row) {
         dequantize_row(source.type, row_of(source, row), tensor.cols, scratch.values.data());
+        fold_.apply(row, scratch.values);
         for (const float value : scratch.values) {
           sums[unit].sum += value;
           sums[unit].squares += double{value} * value;
@@ -209,11 +212,11 @@ class Converter {
     const std::byte* in = row_of(source, row);
     const TensorType type = tensor.type, scales = writer_.scale_type();
     dequantize_row(source.type, in, tensor.cols, scratch.values.data());
-    if (is_int4_group(type)) {
-      quantize_int_groups(type, scales, scratch.values.data(), tensor.cols, out);
-    } else if (is_int_group(type)) {
-      quantize_int_channel(type, scales, scratch.values.data(), tensor.cols, out);
-    } else if (source.type == type) {
+    fold_.apply(row, scratch.values);
+    if (is_int_group(type)) {
+      quantize_grouped_row(type, scales, scratch.values.data(), fold_.importance(), tensor.cols,
+                           out);
+    } else if (source.type == type && !fold_.changes_values()) {
       std::copy_n(in, source.row_bytes(), out);
       scratch.back = scratch.values;
       return;
@@ -264,6 +267,7 @@ class Converter {
   ComputePool pool_;
   std::vector<Scratch> scratch_;  // one per worker
   double mean_ = 0;               // of the current tensor
+  TensorFold fold_;               // of the current tensor
   std::vector<std::byte> pieces_[2];
   size_t next_piece_ = 0;
   std::thread write_thread_;
@@ -318,13 +322,12 @@ Status check_mix(const QuantizeOptions& options, bool gguf) {
                                            : "a GGUF file: give a path that ends in .gguf"));
 }
 
-// For what stays plain beside grouped integers: the source's 16-bit type, else BF16.
-Result<TensorType> plain_type_of(const TensorSource& source) {
+}  // namespace
+
+Result<TensorType> plain_type_beside_integers(const TensorSource& source) {
   ASSIGN_OR_RETURN(const SourceTensor embedding, source.describe("model.embed_tokens.weight"));
   return embedding.type == TensorType::kF16 ? TensorType::kF16 : TensorType::kBF16;
 }
-
-}  // namespace
 
 Result<QuantizeReport> quantize_model(const ModelFiles& source, const QuantizeOptions& options,
                                       const QuantizeProgressCallback& progress) {
@@ -333,7 +336,7 @@ Result<QuantizeReport> quantize_model(const ModelFiles& source, const QuantizeOp
   ASSIGN_OR_RETURN(OutPath out, OutPath::check(source.path, options.out_path, options.overwrite));
   const ModelDescription description = describe(source, !out.is_gguf());
   RETURN_IF_ERROR(check_mix(options, out.is_gguf()));
-  ASSIGN_OR_RETURN(const TensorType plain, plain_type_of(*source.weights));
+  ASSIGN_OR_RETURN(const TensorType plain, plain_type_beside_integers(*source.weights));
   const TensorTypeRule rule = [&](const LayoutTensor& tensor) {
     return mix_tensor_type(options.mix, source.config, tensor, out.is_gguf(), plain);
   };

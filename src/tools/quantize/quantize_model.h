@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "model/model_files.h"
+#include "tools/quantize/channel_scales.h"
 #include "tools/quantize/quant_mix.h"
 #include "tools/quantize/quantize_report.h"
 
@@ -23,8 +24,10 @@ namespace sparrow {
 
 struct QuantizeOptions {
   QuantMix mix = QuantMix::kQ8_0;
-  std::string out_path;                          // *.gguf: a file; else a Hugging Face directory
-  bool overwrite = false;                        // replace a file, or a directory with a model
+  std::string out_path;    // *.gguf: a file; else a Hugging Face directory
+  bool overwrite = false;  // replace a file, or a directory with a model
+  // Folded into the tensors of a directory, whatever their types; null: none.
+  const ChannelScales* channel_scales = nullptr;
   int num_threads = 0;                           // 0: as many as the process may use
   const std::atomic<bool>* cancelled = nullptr;  // looked at before every piece
 };
@@ -41,7 +44,12 @@ using QuantizeProgressCallback = std::function<void(const QuantizeProgress&)>;
 
 // Errors: the paths (the same, existing, not writable, disk full), a value that is NaN or infinite
 // or does not fit the type (naming tensor and row), kCancelled.
+// With channel_scales, errors of the report are those against the scaled source.
 Result<QuantizeReport> quantize_model(const ModelFiles& source, const QuantizeOptions& options,
                                       const QuantizeProgressCallback& progress);
+
+// For what stays plain beside grouped integers, their scales included: the source's 16-bit type,
+// else BF16.
+Result<TensorType> plain_type_beside_integers(const TensorSource& source);
 
 }  // namespace sparrow

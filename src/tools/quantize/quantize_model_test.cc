@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "quant/convert_int_groups.h"
 #include "quant/convert_row.h"
+#include "quant/search_int_groups.h"
 #include "tests/support/stories260k.h"
 #include "tests/support/test_data.h"
 #include "tools/synth/synth_model.h"
@@ -73,7 +74,7 @@ std::vector<float> expected_values(const SourceTensor& source, TensorType type) 
   for (int64_t i = 0; i < source.rows; ++i) {
     const float* in = values.data() + i * source.cols;
     if (is_int4_group(type)) {
-      quantize_int_groups(type, TensorType::kBF16, in, source.cols, row.data());
+      search_int4_groups(type, TensorType::kBF16, in, nullptr, source.cols, row.data());
     } else if (is_int_group(type)) {
       quantize_int_channel(type, TensorType::kBF16, in, source.cols, row.data());
     } else {

@@ -164,7 +164,7 @@ std::string summary_text(const QuantizeReport& report) {
 }
 
 std::string report_json(const QuantizeReport& report, std::string_view fit,
-                        std::string_view evaluation) {
+                        std::string_view calibration, std::string_view evaluation) {
   std::string tensors, warnings;
   for (const TensorReport& tensor : report.tensors) {
     tensors += (tensors.empty() ? "\n" : ",\n") + tensor_json(tensor);
@@ -186,6 +186,7 @@ std::string report_json(const QuantizeReport& report, std::string_view fit,
   object.number("seconds", report.seconds);
   object.raw("warnings", "[" + warnings + "]");
   if (!fit.empty()) object.raw("fit", fit);
+  if (!calibration.empty()) object.raw("calibration", calibration);
   if (!evaluation.empty()) object.raw("evaluation", evaluation);
   object.raw("tensors", "[" + tensors + "]");
   return object.take();

@@ -51,9 +51,9 @@ struct QuantizeReport {
 std::string tensor_table(const QuantizeReport& report);
 // Types and their shares, totals, the worst tensors, warnings.
 std::string summary_text(const QuantizeReport& report);
-// An object, without a newline at the end. `fit` and `evaluation` are JSON of other parts that
-// become fields; empty: left out.
+// An object, without a newline at the end. The others are JSON of further parts that become fields;
+// empty: left out.
 std::string report_json(const QuantizeReport& report, std::string_view fit = {},
-                        std::string_view evaluation = {});
+                        std::string_view calibration = {}, std::string_view evaluation = {});
 
 }  // namespace sparrow
