@@ -3,35 +3,29 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 
 #include "base/clock.h"
+#include "tensor/aligned_buffer.h"
 
 namespace sparrow {
 namespace {
 
 constexpr int kPasses = 5;
-constexpr size_t kAlignment = size_t{2} << 20;
 constexpr int64_t kPeakIterations = 1 << 21;
-
-struct FreeMemory {
-  void operator()(uint8_t* data) const { std::free(data); }
-};
 
 }  // namespace
 
 Result<double> probe_read_bandwidth(const Kernels& kernels, ComputePool& pool, size_t bytes) {
-  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  const std::unique_ptr<uint8_t, FreeMemory> buffer(
-      static_cast<uint8_t*>(std::aligned_alloc(kAlignment, rounded)));
-  if (buffer == nullptr) return resource_exhausted("no memory for the bandwidth probe");
+  // The memory of weights: large pages, where the system has them.
+  ASSIGN_OR_RETURN(AlignedBuffer buffer,
+                   AlignedBuffer::try_allocate(bytes, "the bandwidth probe"));
   const auto workers = static_cast<size_t>(pool.num_threads());
-  const size_t share = rounded / workers;
+  const size_t share = bytes / workers;
+  uint8_t* const data = buffer.as<uint8_t>();
   // Each worker touches its own part first, so that on several sockets it reads local memory.
   pool.run([&](int worker) {
-    std::memset(buffer.get() + share * static_cast<size_t>(worker), 1, share);
+    std::memset(data + share * static_cast<size_t>(worker), 1, share);
   });
   const RealClock clock;
   std::atomic<uint64_t> sink{0};
@@ -39,7 +33,7 @@ Result<double> probe_read_bandwidth(const Kernels& kernels, ComputePool& pool, s
   for (int pass = 0; pass < kPasses; ++pass) {
     const TimePoint begin = clock.now();
     pool.run([&](int worker) {
-      sink.fetch_add(kernels.read_bytes(buffer.get() + share * static_cast<size_t>(worker), share));
+      sink.fetch_add(kernels.read_bytes(data + share * static_cast<size_t>(worker), share));
     });
     const double seconds = to_seconds(clock.now() - begin);
     best = std::max(best, static_cast<double>(share * workers) / seconds);
