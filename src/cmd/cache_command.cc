@@ -11,7 +11,6 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cmd/answer_cache_options.h"
-#include "cmd/warm/answer_warmer.h"
 #include "cmd/command.h"
 #include "cmd/model_options.h"
 #include "cmd/model_session.h"
@@ -19,6 +18,7 @@
 #include "cmd/served_model_info.h"
 #include "cmd/speculation_options.h"
 #include "cmd/stop_signal.h"
+#include "cmd/warm/answer_warmer.h"
 #include "engine/engine_thread.h"
 
 namespace sparrow {

@@ -18,15 +18,12 @@ constexpr int64_t kPeakIterations = 1 << 21;
 
 Result<double> probe_read_bandwidth(const Kernels& kernels, ComputePool& pool, size_t bytes) {
   // The memory of weights: large pages, where the system has them.
-  ASSIGN_OR_RETURN(AlignedBuffer buffer,
-                   AlignedBuffer::try_allocate(bytes, "the bandwidth probe"));
+  ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::try_allocate(bytes, "the bandwidth probe"));
   const auto workers = static_cast<size_t>(pool.num_threads());
   const size_t share = bytes / workers;
   uint8_t* const data = buffer.as<uint8_t>();
   // Each worker touches its own part first, so that on several sockets it reads local memory.
-  pool.run([&](int worker) {
-    std::memset(data + share * static_cast<size_t>(worker), 1, share);
-  });
+  pool.run([&](int worker) { std::memset(data + share * static_cast<size_t>(worker), 1, share); });
   const RealClock clock;
   std::atomic<uint64_t> sink{0};
   double best = 0;
