@@ -33,7 +33,7 @@ Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Respon
       answers_(std::move(prepared.answers)),
       requests_(std::move(prepared.requests)),
       last_write_(clock.now()),
-      begin_(last_write_) {
+      begin_(requests_.empty() ? last_write_ : requests_.front().arrival) {
   CHECK(!requests_.empty());
   choices_per_prompt_ = requests_.front().num_choices;
   for (const Request& request : requests_) {

@@ -93,7 +93,7 @@ class Generation {
   UsageTotals totals_;
   std::vector<Running> running_;  // by choice
   TimePoint last_write_;
-  const TimePoint begin_;
+  const TimePoint begin_;  // arrival: what the engine counts queueing from
   std::optional<TimePoint> first_token_;
   Duration queue_time_{};   // the longest of the choices
   bool started_ = false;    // the response head has been written
