@@ -166,3 +166,27 @@ def test_memory_stays_far_below_the_model(large, tmp_path):
     assert status == 0
     largest = 2 * 32000 * 1024  # bytes of the embedding
     assert usage.ru_maxrss * 1024 < 2 * largest + 200e6
+
+
+def test_calibrate_says_what_it_did_and_what_it_cannot(source, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog. 12 + 34 = 46. " * 40)
+    for kind in ("w8", "w4"):
+        path = tmp_path / f"calibrated-{kind}"
+        done = run_cli("quantize", source, path, "--type", kind, "--calibrate", text, "--calibrate-tokens", 1024)
+        assert done.returncode == 0, done.stderr
+        assert "calibrated on 1024 tokens" in done.stdout and "inputs of down" in done.stdout and " MB " in done.stdout
+        assert run_cli("run", "--model", path, "--max-tokens", 4, "--temperature", 0, "Hi").returncode == 0
+    report = json.loads(run_cli("quantize", source, tmp_path / "json", "--type", "w4", "--calibrate", text, "--json").stdout)
+    assert report["calibration"]["tokens"] > 1024
+    assert [one["inputs"] for one in report["calibration"]["inputs"]] == ["q k v", "o", "gate up", "down"]
+    refused = run_cli("quantize", source, tmp_path / "a.gguf", "--type", "q4_0", "--calibrate", text)
+    assert refused.returncode != 0 and "--calibrate" in refused.stderr and "w4" in refused.stderr
+    short = tmp_path / "short.txt"
+    short.write_text("Too short.")
+    refused = run_cli("quantize", source, tmp_path / "a", "--type", "w4", "--calibrate", short)
+    assert refused.returncode != 0 and "expected 256 or more" in refused.stderr and str(short) in refused.stderr
+    missing = run_cli("quantize", source, tmp_path / "a", "--type", "w4", "--calibrate", tmp_path / "nothing.txt")
+    assert missing.returncode != 0 and "nothing.txt" in missing.stderr
+    existing = run_cli("quantize", source, tmp_path / "json", "--type", "w4", "--calibrate", text)
+    assert existing.returncode != 0 and "--force" in existing.stderr
