@@ -7,7 +7,7 @@ Disassembles the objects of each instruction set (objdump of binutils) and fails
   hot loops   between the first and the last vpdpbusd of an innermost loop of a product with Q8_0 or
               Q4_0: a memory access on the stack, or copies of one vector register to another. g++ 12
               does both around the intrinsic of vpdpbusd, which halves the rate. One copy among
-              twelve products or more passes: it costs nothing that can be measured.
+              twelve products or more passes; what one costs was not measured apart.
 --loops lists every innermost loop with vpdpbusd, whatever its format.
 """
 import argparse

@@ -15,19 +15,6 @@ namespace {
 constexpr int kNumSequences = 6;
 constexpr int kNumPrompt = 5;
 
-ModelConfig small_config() {
-  ModelConfig config;
-  config.hidden_size = 64;
-  config.intermediate_size = 96;
-  config.num_layers = 2;
-  config.num_heads = 6;
-  config.num_kv_heads = 2;
-  config.head_dim = 32;
-  config.vocab_size = 200;
-  config.max_position = 2048;
-  return config;
-}
-
 // Prompts that all end in this step, each sampled with penalties (counts grow) and logprobs.
 struct Step {
   explicit Step(GeneratedWeights& weights) : prompt(weights.token_ids(kNumPrompt)) {
@@ -78,7 +65,7 @@ struct Step {
 };
 
 TEST(CpuExecutorMemory, FailedAllocationOnAnyThread_CostsThatStepOnly) {
-  GeneratedWeights weights(small_config(), 3, TensorType::kF32);
+  GeneratedWeights weights(small_model_config(), 3, TensorType::kF32);
   CpuExecutorOptions options;
   options.num_threads = 3;
   options.num_slots = kNumSequences;

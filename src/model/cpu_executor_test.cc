@@ -17,22 +17,9 @@ namespace {
 
 constexpr int kLongPrompt = 270;  // two attention chunks
 
-ModelConfig small_config() {
-  ModelConfig config;
-  config.hidden_size = 64;
-  config.intermediate_size = 96;
-  config.num_layers = 2;
-  config.num_heads = 6;
-  config.num_kv_heads = 2;
-  config.head_dim = 32;
-  config.vocab_size = 200;
-  config.max_position = 2048;
-  return config;
-}
-
 // Rows that are whole blocks of every type.
 ModelConfig wide_config() {
-  ModelConfig config = small_config();
+  ModelConfig config = small_model_config();
   config.hidden_size = 256;
   config.intermediate_size = 512;
   config.num_heads = 4;
@@ -41,7 +28,7 @@ ModelConfig wide_config() {
 }
 
 ModelConfig config_for(TensorType type) {
-  return tensor_type_info(type).block_elements > 32 ? wide_config() : small_config();
+  return tensor_type_info(type).block_elements > 32 ? wide_config() : small_model_config();
 }
 
 CpuExecutorOptions small_options() {
@@ -246,7 +233,7 @@ INSTANTIATE_TEST_SUITE_P(All, CpuExecutorContract, testing::ValuesIn(contract_ca
                          });
 
 TEST(CpuExecutor, PendingTokens_SameTextAsKnownTokens) {
-  GeneratedWeights weights(small_config(), 4);
+  GeneratedWeights weights(small_model_config(), 4);
   const std::unique_ptr<CpuExecutor> executor = make_loaded(weights, small_options());
   ExecutorDriver driver(*executor);
   const std::vector<TokenId> prompt = weights.token_ids(20);
@@ -264,7 +251,7 @@ TEST(CpuExecutor, PendingTokens_SameTextAsKnownTokens) {
 }
 
 TEST(CpuExecutor, MoreLogitRowsThanFit_SameTokensInTurns) {
-  GeneratedWeights weights(small_config(), 4);
+  GeneratedWeights weights(small_model_config(), 4);
   CpuExecutorOptions options = small_options();
   const std::unique_ptr<CpuExecutor> whole = make_loaded(weights, options);
   options.max_logit_rows = 3;
@@ -279,7 +266,7 @@ TEST(CpuExecutor, MoreLogitRowsThanFit_SameTokensInTurns) {
 }
 
 TEST(CpuExecutor, SampledText_SameInAnyBatch) {
-  GeneratedWeights weights(small_config(), 6, TensorType::kQ8_0);
+  GeneratedWeights weights(small_model_config(), 6, TensorType::kQ8_0);
   const std::unique_ptr<CpuExecutor> executor = make_loaded(weights, small_options());
   SamplingParams params;
   params.temperature = 1.0;
@@ -300,7 +287,7 @@ TEST(CpuExecutor, SampledText_SameInAnyBatch) {
 }
 
 TEST(CpuExecutor, DisallowedTokens_NeverSampled) {
-  GeneratedWeights weights(small_config(), 8);
+  GeneratedWeights weights(small_model_config(), 8);
   CpuExecutorOptions options = small_options();
   for (TokenId id = 0; id < 200; ++id) {
     if (id != 123) options.disallowed_tokens.push_back(id);
@@ -341,10 +328,10 @@ double int8_cache_error(GeneratedWeights& weights) {
 // Qwen2 has K biases of a hundred and more beside components around one. Kept inside the bytes, a
 // bias of 300 would leave steps of 2.4 for all other components: errors as large as the signal.
 TEST(CpuExecutor, Int8Cache_SurvivesLargeKeyBiases) {
-  GeneratedWeights plain(small_config(), 8);
+  GeneratedWeights plain(small_model_config(), 8);
   const double small_biases = int8_cache_error(plain);
   EXPECT_LT(small_biases, 0.02);  // steps of 1/127 of the largest component
-  GeneratedWeights biased(small_config(), 8);
+  GeneratedWeights biased(small_model_config(), 8);
   for (const char* name :
        {"model.layers.0.self_attn.k_proj.bias", "model.layers.1.self_attn.k_proj.bias"}) {
     float* bias = values_of(biased, name);
@@ -359,7 +346,7 @@ TEST(CpuExecutor, Int8Cache_SurvivesLargeKeyBiases) {
 // Finite weights whose K and V overflow for token 7 alone: only the sequence that holds it is
 // marked, and the block it leaves behind, full of infinities, does not poison its next owner.
 TEST(CpuExecutor, OverflowInOneSequence_MarksOnlyItsRow) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = small_model_config();
   GeneratedWeights weights(config, 8);
   float* embedding = values_of(weights, "model.embed_tokens.weight");
   for (int id = 0; id < config.vocab_size; ++id) {
@@ -394,8 +381,8 @@ TEST(CpuExecutor, OverflowInOneSequence_MarksOnlyItsRow) {
 }
 
 TEST(CpuExecutor, NotFiniteWeight_LoadNamesTheTensor) {
-  GeneratedWeights weights(small_config(), 8);
-  values_of(weights, "model.layers.1.mlp.up_proj.weight")[small_config().hidden_size] =
+  GeneratedWeights weights(small_model_config(), 8);
+  values_of(weights, "model.layers.1.mlp.up_proj.weight")[small_model_config().hidden_size] =
       std::numeric_limits<float>::quiet_NaN();
   Result<std::unique_ptr<CpuExecutor>> executor =
       make_cpu_executor(weights.config(), small_options());
@@ -407,7 +394,7 @@ TEST(CpuExecutor, NotFiniteWeight_LoadNamesTheTensor) {
 }
 
 TEST(CpuExecutor, TooLittleMemory_RefusedWithTheFlagThatHelps) {
-  GeneratedWeights weights(small_config(), 8);
+  GeneratedWeights weights(small_model_config(), 8);
   CpuExecutorOptions options = small_options();
   options.memory_limit_bytes = 100000;
   const Result<std::unique_ptr<CpuExecutor>> executor =
@@ -418,7 +405,7 @@ TEST(CpuExecutor, TooLittleMemory_RefusedWithTheFlagThatHelps) {
 }
 
 TEST(CpuExecutor, MemoryPlan_CountsWhatIsHeld) {
-  GeneratedWeights weights(small_config(), 8, TensorType::kQ8_0);
+  GeneratedWeights weights(small_model_config(), 8, TensorType::kQ8_0);
   const std::unique_ptr<CpuExecutor> executor = make_loaded(weights, small_options());
   const MemoryPlan& plan = executor->memory_plan();
   const Result<MemoryPlan> before = plan_cpu_memory(weights.config(), small_options(), &weights);
@@ -438,12 +425,12 @@ TEST(CpuExecutor, MemoryPlan_CountsWhatIsHeld) {
 TEST(CpuExecutor, OptionsOutOfRange_RefusedByName) {
   CpuExecutorOptions options = small_options();
   options.max_context = 4096;  // the model ends at 2048
-  Result<std::unique_ptr<CpuExecutor>> executor = make_cpu_executor(small_config(), options);
+  Result<std::unique_ptr<CpuExecutor>> executor = make_cpu_executor(small_model_config(), options);
   ASSERT_FALSE(executor.ok());
   EXPECT_NE(executor.message().find("--max-model-len"), std::string::npos) << executor.message();
   options = small_options();
   options.isa = "mmx";
-  executor = make_cpu_executor(small_config(), options);
+  executor = make_cpu_executor(small_model_config(), options);
   EXPECT_FALSE(executor.ok());
 }
 

@@ -55,6 +55,19 @@ float block_scale(TensorType type) {
 
 }  // namespace
 
+ModelConfig small_model_config() {
+  ModelConfig config;
+  config.hidden_size = 64;
+  config.intermediate_size = 96;
+  config.num_layers = 2;
+  config.num_heads = 6;
+  config.num_kv_heads = 2;
+  config.head_dim = 32;
+  config.vocab_size = 200;
+  config.max_position = 2048;
+  return config;
+}
+
 GeneratedWeights::GeneratedWeights(const ModelConfig& config, uint64_t seed, TensorType matrix_type)
     : config_(config), seed_(seed), matrix_type_(matrix_type) {
   for (const LayoutTensor& tensor : qwen2_tensor_layout(config)) {

@@ -14,6 +14,9 @@
 
 namespace sparrow {
 
+// Two layers, GQA of three, a vocabulary of 200: what tests of the executor compute most often.
+ModelConfig small_model_config();
+
 class GeneratedWeights : public TensorSource {
  public:
   // Matrices (embedding and head included) get matrix_type where their rows are whole blocks, else
