@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <thread>
@@ -108,8 +109,10 @@ TestClient::Read TestClient::read_some(Clock::time_point deadline) {
 
 bool TestClient::read_until(std::string_view text) {
   const auto deadline = Clock::now() + timeout_;
-  while (received_.find(text) == std::string::npos) {
-    if (read_some(deadline) != Read::kBytes) return received_.find(text) != std::string::npos;
+  size_t num_searched = 0;  // a long stream is searched once, not once per read
+  while (received_.find(text, num_searched) == std::string::npos) {
+    num_searched = received_.size() - std::min(received_.size(), text.size() - 1);
+    if (read_some(deadline) != Read::kBytes) return false;
   }
   return true;
 }
