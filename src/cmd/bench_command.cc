@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstdio>
+#include <memory>
+#include <utility>
 
 #include "base/log.h"
 #include "cmd/bench_output.h"
@@ -162,14 +164,28 @@ BenchCost cost_of(const ModelConfig& config, const CpuExecutor& executor) {
   return cost;
 }
 
-Result<Probe> probe_machine(const CpuExecutor& executor, size_t bytes) {
-  ComputePool pool(executor.num_threads());
-  ASSIGN_OR_RETURN(const Kernels* kernels, select_kernels(executor.isa()));
-  Probe probe;
-  ASSIGN_OR_RETURN(probe.bandwidth, probe_read_bandwidth(*kernels, pool, bytes));
-  probe.int8_peak = probe_int8_peak(*kernels, pool);
-  return probe;
-}
+// Measures the machine with as many threads as the executor has.
+class MachineProbe {
+ public:
+  static Result<std::unique_ptr<MachineProbe>> create(const CpuExecutor& executor, size_t bytes) {
+    auto pool = std::make_unique<ComputePool>(executor.num_threads());
+    ASSIGN_OR_RETURN(const Kernels* kernels, select_kernels(executor.isa()));
+    ASSIGN_OR_RETURN(ReadProbe reads, ReadProbe::create(*kernels, *pool, bytes));
+    return std::unique_ptr<MachineProbe>(
+        new MachineProbe(std::move(pool), kernels, std::move(reads)));
+  }
+
+  Probe measure() { return {reads_.best_of_five(), probe_int8_peak(*kernels_, *pool_)}; }
+  double read_pass() { return reads_.pass(); }
+
+ private:
+  MachineProbe(std::unique_ptr<ComputePool> pool, const Kernels* kernels, ReadProbe reads)
+      : pool_(std::move(pool)), kernels_(kernels), reads_(std::move(reads)) {}
+
+  std::unique_ptr<ComputePool> pool_;
+  const Kernels* kernels_;
+  ReadProbe reads_;
+};
 
 std::atomic<int> num_interrupts{0};
 static_assert(std::atomic<int>::is_always_lock_free);
@@ -221,14 +237,16 @@ Result<int> bench_speed(const OptionValues& values) {
   ASSIGN_OR_RETURN(ModelSession session, open_for(values, needs));
   BenchedModel model{
       .session = session, .kv_type = kv_type_name(values), .before = {}, .after = {}};
-  ASSIGN_OR_RETURN(model.before, probe_machine(*session.executor, probe_bytes(values)));
+  ASSIGN_OR_RETURN(const auto probe, MachineProbe::create(*session.executor, probe_bytes(values)));
+  model.before = probe->measure();
   // int8 formats multiply int8; for the others no compute peak is probed and bandwidth is the
   // limit.
   const bool is_int8 = session.format_name.find("Q8_0") != std::string::npos ||
                        session.format_name.find("Q4_0") != std::string::npos;
   const MachineLimits limits{.read_bytes_per_s = model.before.bandwidth,
                              .ops_per_s = is_int8 ? model.before.int8_peak : 0,
-                             .attention_ops_per_s = model.before.int8_peak * kFloatShareOfInt8};
+                             .attention_ops_per_s = model.before.int8_peak * kFloatShareOfInt8,
+                             .read_pass = [&probe] { return probe->read_pass(); }};
   watch_signals();
   Progress progress("bench");
   const BenchCost cost = cost_of(session.config, *session.executor);
@@ -237,11 +255,8 @@ Result<int> bench_speed(const OptionValues& values) {
                 [&](const std::string& text) { return show(progress, text); });
   progress.clear();
   RETURN_IF_ERROR(report.status());
-  if (report->stopped) {
-    model.after = model.before;  // who stops it wants no more waiting
-  } else {
-    ASSIGN_OR_RETURN(model.after, probe_machine(*session.executor, probe_bytes(values)));
-  }
+  // Who stops it wants no more waiting.
+  model.after = report->stopped ? model.before : probe->measure();
   print_rows(report->rows, model, values.flag("json"));
   if (report->stopped) std::fputs("sparrow: stopped; these rows were measured\n", stderr);
   return report->stopped ? kInterrupted : 0;
@@ -267,7 +282,8 @@ Result<int> bench_replay(const OptionValues& values) {
                    read_replay_file(values.text("replay"), *session.tokenizer, limits));
   BenchedModel model{
       .session = session, .kv_type = kv_type_name(values), .before = {}, .after = {}};
-  ASSIGN_OR_RETURN(model.before, probe_machine(*session.executor, probe_bytes(values)));
+  ASSIGN_OR_RETURN(const auto probe, MachineProbe::create(*session.executor, probe_bytes(values)));
+  model.before = probe->measure();
   watch_signals();
   Progress progress("bench");
   const Result<ReplayReport> report =
@@ -275,10 +291,7 @@ Result<int> bench_replay(const OptionValues& values) {
                  [&](const std::string& text) { return show(progress, text); });
   progress.clear();
   RETURN_IF_ERROR(report.status());
-  model.after = model.before;
-  if (!report->stopped) {
-    ASSIGN_OR_RETURN(model.after, probe_machine(*session.executor, probe_bytes(values)));
-  }
+  model.after = report->stopped ? model.before : probe->measure();
   print_rows(report->rows, model, values.flag("json"));
   if (report->stopped) std::fputs("sparrow: stopped; these rounds were measured\n", stderr);
   return report->stopped ? kInterrupted : 0;

@@ -58,6 +58,10 @@ std::string json_row(const BenchRow& row, const BenchedModel& model) {
   append_number(out, "gops", row.ops_per_s * 1e-9);
   append_number(out, "share_of_limit", row.share_of_limit);
   append_text(out, "limit", row.limit);
+  if (row.read_bytes_per_s_beside > 0) {
+    append_number(out, "read_gb_per_s_beside", row.read_bytes_per_s_beside * 1e-9);
+    append_number(out, "share_of_read_beside", row.share_of_read_beside);
+  }
   append_run(out, model);
   return out;
 }
@@ -82,7 +86,15 @@ void print_model(const BenchedModel& model) {
               std::max(model.before.int8_peak, model.after.int8_peak) * 1e-9);
 }
 
-// At most 120 columns.
+std::string share_text(const BenchRow& row) {
+  std::string text = fmt::format("{:5.1f} % of {}", row.share_of_limit * 100, row.limit);
+  if (row.limit == "bandwidth" && row.read_bytes_per_s_beside > 0) {
+    text += fmt::format(", {:.1f} beside", row.share_of_read_beside * 100);
+  }
+  return text;
+}
+
+// At most 120 columns. "beside": of what read passes between the steps reached.
 void print_rows_table(const std::vector<BenchRow>& rows, const BenchedModel& model) {
   print_model(model);
   std::printf("%-8s %5s %7s %10s %9s %9s %9s %8s %8s  %s\n", "test", "batch", "depth", "tok/s",
@@ -90,10 +102,10 @@ void print_rows_table(const std::vector<BenchRow>& rows, const BenchedModel& mod
   for (const BenchRow& row : rows) {
     if (row.test == "verify") continue;
     const std::string step = row.test == "prefill" ? "-" : fmt::format("{:.2f}", row.step_s * 1e3);
-    std::printf("%-8s %5d %7d %10.2f %9.2f %9.2f %9s %8.2f %8.1f  %5.1f %% of %s\n",
-                row.test.c_str(), row.batch, row.depth, row.tokens_per_s, row.tokens_per_s_min,
-                row.tokens_per_s_max, step.c_str(), row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9,
-                row.share_of_limit * 100, row.limit.c_str());
+    std::printf("%-8s %5d %7d %10.2f %9.2f %9.2f %9s %8.2f %8.1f  %s\n", row.test.c_str(),
+                row.batch, row.depth, row.tokens_per_s, row.tokens_per_s_min, row.tokens_per_s_max,
+                step.c_str(), row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9,
+                share_text(row).c_str());
   }
   bool has_header = false;
   for (const BenchRow& row : rows) {

@@ -8,6 +8,8 @@ namespace {
 constexpr const char* kModel = "Model";
 constexpr const char* kEngine = "Engine";
 
+constexpr const char* kTensorTypes = "auto|bf16|q8_0|q6_k|q4_0";
+
 constexpr OptionSpec kModelOptions[] = {
     {.name = "model",
      .type = OptionType::kString,
@@ -21,6 +23,19 @@ constexpr OptionSpec kModelOptions[] = {
      .default_text = "auto",
      .help = "Type of unquantized weights in memory; auto keeps the file's",
      .choices = "auto|bfloat16|float16|float32|half|float",
+     .group = kModel},
+    {.name = "output-tensor-type",
+     .type = OptionType::kString,
+     .default_text = "auto",
+     .help = "Type of the head in memory (of the embedding too where both are one); auto keeps the "
+             "file's. q8_0 makes files with a 16-bit head faster (AWQ, GPTQ, w4, w8)",
+     .choices = kTensorTypes,
+     .group = kModel},
+    {.name = "token-embedding-type",
+     .type = OptionType::kString,
+     .default_text = "auto",
+     .help = "Type of the embedding in memory; auto keeps the file's. q8_0 or q4_0 save memory",
+     .choices = kTensorTypes,
      .group = kModel},
     {.name = "quantization",
      .type = OptionType::kString,

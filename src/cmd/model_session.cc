@@ -19,6 +19,15 @@ Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
   return std::optional(WeightFormat::kF32);
 }
 
+// kTensorTypes of model_options.cc.
+std::optional<WeightFormat> tensor_format_of(const std::string& type) {
+  if (type == "bf16") return WeightFormat::kBF16;
+  if (type == "q8_0") return WeightFormat::kQ8_0;
+  if (type == "q6_k") return WeightFormat::kQ6_K;
+  if (type == "q4_0") return WeightFormat::kQ4_0;
+  return {};
+}
+
 // The flag names a method the files must already have; ours are read from the files themselves.
 // vLLM's names for its fast kernels mean the same files.
 Status check_quantization(std::string wanted, const ModelFiles& files) {
@@ -42,7 +51,9 @@ Result<CpuExecutorOptions> executor_options(const OptionValues& values, const Mo
   options.kv_type = kv == "int8"                     ? KvType::kInt8
                     : kv == "f32" || kv == "float32" ? KvType::kF32
                                                      : KvType::kBF16;
-  ASSIGN_OR_RETURN(options.weight_format, weight_format_of(values.text("dtype")));
+  ASSIGN_OR_RETURN(options.formats.plain, weight_format_of(values.text("dtype")));
+  options.formats.head = tensor_format_of(values.text("output-tensor-type"));
+  options.formats.embedding = tensor_format_of(values.text("token-embedding-type"));
   options.isa = values.text("force-isa");
   ASSIGN_OR_RETURN(ComputeThreads threads, choose_compute_threads(values));
   options.num_threads = threads.count;

@@ -46,9 +46,10 @@ std::string fingerprint(const OptionValues& values, const ModelSession& session)
     lines.push_back(file_line(session.location.path));
   }
   std::sort(lines.begin(), lines.end());
-  return fmt::format("{}{}|{}|{}|{}|{}", fmt::join(lines, ""), session.format_name,
-                     values.text("dtype"), values.text("kv-cache-dtype"), session.executor->isa(),
-                     kVersion);
+  return fmt::format("{}{}|{}|{}|{}|{}|{}|{}", fmt::join(lines, ""), session.format_name,
+                     values.text("dtype"), values.text("output-tensor-type"),
+                     values.text("token-embedding-type"), values.text("kv-cache-dtype"),
+                     session.executor->isa(), kVersion);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "kernels/cpu_features.h"
+#include "model/cpu_weights.h"
 #include "model/executor_driver.h"
 #include "model/generated_weights.h"
 #include "model/golden_file.h"
@@ -37,7 +38,8 @@ ModelConfig wide_config() {
 class MixedWeights : public TensorSource {
  public:
   using Choose = std::function<TensorType(std::string_view name)>;
-  explicit MixedWeights(Choose choose) : config_(wide_config()), choose_(std::move(choose)) {}
+  explicit MixedWeights(Choose choose, ModelConfig config = wide_config())
+      : config_(std::move(config)), choose_(std::move(choose)) {}
 
   const ModelConfig& config() const override { return config_; }
   bool contains(std::string_view name) const override { return of(name).contains(name); }
@@ -60,7 +62,8 @@ class MixedWeights : public TensorSource {
 std::vector<TokenId> tokens_of_test() { return GeneratedWeights(wide_config(), 21).token_ids(24); }
 
 // Logits of every position.
-std::vector<float> logits_of(TensorSource& weights, const std::string& isa, int chunk) {
+std::vector<float> logits_of(TensorSource& weights, const std::string& isa, int chunk,
+                             const PackedFormats& formats = {}) {
   CpuExecutorOptions options;
   options.num_threads = 2;
   options.num_slots = 2;
@@ -68,6 +71,7 @@ std::vector<float> logits_of(TensorSource& weights, const std::string& isa, int 
   options.max_batch_tokens = 64;
   options.kv_type = KvType::kF32;
   options.isa = isa;
+  options.formats = formats;
   Result<std::unique_ptr<CpuExecutor>> executor = make_cpu_executor(weights.config(), options);
   EXPECT_TRUE(executor.ok()) << executor.message();
   const Status loaded = (*executor)->load(weights);
@@ -181,6 +185,31 @@ TEST(BlockTypeMixes, EveryTypeInOneModel_StaysNearTheOracle) {
   const std::vector<float> logits = logits_of(weights, best_isa(), 24);
   expect_near_oracle(weights, logits, 6e-2);
   EXPECT_TRUE(logits_of(weights, best_isa(), 1) == logits);
+}
+
+// As a file would give it that has these types.
+TEST(BlockTypeMixes, HeadAndEmbeddingTypes_AreThoseOfAFileThatHasThem) {
+  for (const bool tied : {false, true}) {
+    ModelConfig config = wide_config();
+    config.tied_embeddings = tied;
+    MixedWeights plain([](std::string_view) { return TensorType::kF32; }, config);
+    MixedWeights mixed(
+        [&](std::string_view name) {
+          if (name == "lm_head.weight") return TensorType::kQ8_0;
+          if (name != "model.embed_tokens.weight") return TensorType::kF32;
+          return tied ? TensorType::kQ8_0 : TensorType::kQ4_0;  // the head's choice, if it is both
+        },
+        config);
+    const PackedFormats formats{.head = WeightFormat::kQ8_0, .embedding = WeightFormat::kQ4_0};
+    EXPECT_TRUE(logits_of(plain, best_isa(), 24, formats) == logits_of(mixed, best_isa(), 24));
+    EXPECT_EQ(packed_weights_bytes(plain, formats).value(),
+              packed_weights_bytes(mixed, {}).value());
+  }
+  // What is quantized already is converted too.
+  GeneratedWeights eight(wide_config(), 21, TensorType::kQ8_0);
+  expect_near_oracle(eight, logits_of(eight, best_isa(), 24, {.head = WeightFormat::kQ6_K}), 6e-2);
+  EXPECT_LT(packed_weights_bytes(eight, {.head = WeightFormat::kQ6_K}).value(),
+            packed_weights_bytes(eight, {}).value());
 }
 
 }  // namespace

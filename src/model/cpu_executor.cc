@@ -117,7 +117,7 @@ Status CpuExecutor::load(TensorSource& source) {
   ASSIGN_OR_RETURN(impl_->plan, plan_cpu_memory(impl_->config, fixed, &source));
   RETURN_IF_ERROR(impl_->cache.allocate(impl_->config, fixed.kv_type, fixed.num_blocks));
   RETURN_IF_ERROR(impl_->workspace.allocate(impl_->config, impl_->sizes));
-  ASSIGN_OR_RETURN(impl_->weights, load_cpu_weights(source, fixed.weight_format, impl_->pool));
+  ASSIGN_OR_RETURN(impl_->weights, load_cpu_weights(source, fixed.formats, impl_->pool));
   impl_->plan.weights_bytes = impl_->weights->total_bytes();
   if (fixed.kv_type == KvType::kInt8) {
     RETURN_IF_ERROR(

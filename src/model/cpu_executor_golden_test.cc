@@ -122,7 +122,7 @@ TEST(CpuExecutorQuantized, WeightFormatOption_SameAsQuantizedFile) {
   GeneratedWeights quantized(golden->config, 5, TensorType::kQ8_0);
   CpuExecutorOptions options = small_options();
   const std::unique_ptr<CpuExecutor> expected = make_loaded(quantized, options);
-  options.weight_format = WeightFormat::kQ8_0;
+  options.formats.plain = WeightFormat::kQ8_0;
   const std::unique_ptr<CpuExecutor> converted = make_loaded(plain, options);
   const std::vector<TokenId> tokens = plain.token_ids(40);
   EXPECT_EQ(executor_logits(*converted, tokens, {39}, 40),

@@ -34,7 +34,7 @@ ModelConfig config_for(TensorType type) {
 CpuExecutorOptions small_options() {
   CpuExecutorOptions options;
   options.num_threads = 1;
-  options.num_slots = 8;
+  options.num_slots = 16;
   options.num_blocks = 128;
   options.max_batch_tokens = 512;
   options.max_logit_rows = 64;
@@ -126,28 +126,32 @@ TEST_P(CpuExecutorContract, Int8Cache_SameBitsInChunksAndWithMoreThreads) {
   }
 }
 
+// Of sixteen, each at another position and with another number of tokens a step.
 TEST_P(CpuExecutorContract, InABatch_SameBitsAsAlone) {
-  const auto alone = expected(kLongPrompt);
-  options_.num_threads = 2;
-  const std::unique_ptr<CpuExecutor> executor = make_loaded(weights_, options_);
-  ExecutorDriver driver(*executor);
-  const std::vector<TokenId> tokens = weights_.token_ids(kLongPrompt);
-  const int sequence = driver.add(tokens);
-  std::vector<int> others;
-  for (int i = 0; i < 5; ++i) {
-    std::vector<TokenId> other(tokens.rbegin(), tokens.rbegin() + 60 + i);
-    others.push_back(driver.add(other));
-  }
-  for (int done = 0; done < kLongPrompt; done += 30) {
-    std::vector<ExecutorDriver::Part> parts;
-    for (size_t i = 0; i < others.size(); ++i) {
-      if (done / 30 >= static_cast<int>(i))
-        parts.push_back({others[i], 1 + static_cast<int>(i), 1});
-      if (i == 2) parts.push_back({sequence, 30, 30});
+  for (const KvType kv_type : {KvType::kBF16, KvType::kInt8}) {
+    options_.kv_type = kv_type;
+    options_.num_threads = 1;
+    const auto alone = expected(kLongPrompt);
+    options_.num_threads = 2;
+    const std::unique_ptr<CpuExecutor> executor = make_loaded(weights_, options_);
+    ExecutorDriver driver(*executor);
+    const std::vector<TokenId> tokens = weights_.token_ids(kLongPrompt);
+    const int sequence = driver.add(tokens);
+    std::vector<int> others;
+    for (int i = 0; i < 15; ++i) {
+      others.push_back(driver.add({tokens.rbegin(), tokens.rbegin() + 60 + i}));
     }
-    driver.step(parts);
+    for (int done = 0; done < kLongPrompt; done += 30) {
+      std::vector<ExecutorDriver::Part> parts;
+      for (int i = 0; i < 15; ++i) {
+        if (done / 30 >= i / 3) parts.push_back({others[static_cast<size_t>(i)], 1 + i % 5, 1});
+        if (i == 2) parts.push_back({sequence, 30, 30});
+      }
+      driver.step(parts);
+    }
+    EXPECT_TRUE(logits_of(driver, sequence, kLongPrompt) == alone)
+        << "KV type " << static_cast<int>(kv_type);
   }
-  EXPECT_TRUE(logits_of(driver, sequence, kLongPrompt) == alone);
 }
 
 // Guesses of every kind, right, wrong, partly right, in spans of all sizes beside others: tokens
@@ -220,7 +224,8 @@ std::vector<std::tuple<std::string, TensorType>> contract_cases() {
   for (const TensorType type :
        {TensorType::kQ4_K, TensorType::kQ6_K, TensorType::kQ5_K, TensorType::kQ3_K,
         TensorType::kQ2_K, TensorType::kQ4_1, TensorType::kQ5_1, TensorType::kI4G32,
-        TensorType::kI4G128, TensorType::kI8G64}) {
+        TensorType::kI4G64, TensorType::kI4G128, TensorType::kI8G32, TensorType::kI8G64,
+        TensorType::kI8G128, TensorType::kF16}) {
     cases.emplace_back(runnable_kernels().back()->name, type);
   }
   return cases;

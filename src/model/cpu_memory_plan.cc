@@ -117,7 +117,7 @@ Result<MemoryPlan> plan_cpu_memory(const ModelConfig& config, const CpuExecutorO
   plan.max_context = static_cast<int32_t>(std::min(wanted, kv_tokens));
   plan.workspace_bytes = CpuWorkspace::total_bytes(config, workspace_sizes(options, plan));
   if (source != nullptr) {
-    ASSIGN_OR_RETURN(plan.weights_bytes, packed_weights_bytes(*source, options.weight_format));
+    ASSIGN_OR_RETURN(plan.weights_bytes, packed_weights_bytes(*source, options.formats));
   }
   if (plan.available_bytes > 0 && plan.total_bytes() > plan.available_bytes) {
     return resource_exhausted(fmt::format(

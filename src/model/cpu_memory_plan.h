@@ -30,7 +30,7 @@ struct MemoryPlan {
 };
 
 // Chooses what the options leave open. kResourceExhausted, naming the flag that helps, when the sum
-// exceeds the available memory. Without a source, weights are taken as weight_format or BF16.
+// exceeds the available memory. Without a source, weights are not counted.
 Result<MemoryPlan> plan_cpu_memory(const ModelConfig& config, const CpuExecutorOptions& options,
                                    const TensorSource* source = nullptr);
 

@@ -12,13 +12,19 @@
 
 namespace sparrow {
 
+// What matrices become while they are loaded; empty: they stay as the file has them. Needs a
+// quantizer (can_quantize), and rows that are whole blocks of the type: others stay as they are.
+struct PackedFormats {
+  std::optional<WeightFormat> plain;      // those of F32, F16 and BF16
+  std::optional<WeightFormat> head;       // the head, whatever it is; also when it is the embedding
+  std::optional<WeightFormat> embedding;  // the embedding, whatever it is
+};
+
 struct CpuExecutorOptions {
   // Behaviour.
   // Type of the cached K and V. bf16 halves the memory; f32 is for tests of exactness.
   KvType kv_type = KvType::kBF16;
-  // Matrices of plain formats (F32, F16, BF16) are converted to this format while loading; matrices
-  // the file has quantized stay as they are, as do rows that are no multiple of its group.
-  std::optional<WeightFormat> weight_format;
+  PackedFormats formats;
   // Ids without a token (padding rows of the head): never sampled.
   std::vector<TokenId> disallowed_tokens;
   // One of kIsaNames (kernels/cpu_features.h); empty: the best this machine has.

@@ -14,9 +14,17 @@ bool is_plain(TensorType type) {
   return type == TensorType::kF32 || type == TensorType::kF16 || type == TensorType::kBF16;
 }
 
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
 // The row format a matrix is packed in.
-TensorType packed_type(const SourceTensor& tensor, std::optional<WeightFormat> format) {
-  if (!format || !is_plain(tensor.type)) return tensor.type;
+TensorType packed_type(const std::string& name, const SourceTensor& tensor, bool tied,
+                       const PackedFormats& formats) {
+  std::optional<WeightFormat> format;
+  if (name == kHead || (tied && name == kEmbedding)) format = formats.head;
+  if (!format && name == kEmbedding) format = formats.embedding;
+  if (!format && is_plain(tensor.type)) format = formats.plain;
+  if (!format) return tensor.type;
   const TensorType wanted = tensor_type_for(*format);
   CHECK(can_quantize(wanted));
   return tensor.cols % tensor_type_info(wanted).block_elements == 0 ? wanted : tensor.type;
@@ -26,15 +34,15 @@ TensorType packed_type(const SourceTensor& tensor, std::optional<WeightFormat> f
 // thread holds the converted rows of one strip.
 class WeightLoader {
  public:
-  WeightLoader(const TensorSource& source, std::optional<WeightFormat> format, ComputePool& pool)
+  WeightLoader(const TensorSource& source, const PackedFormats& formats, ComputePool& pool)
       : source_(source),
-        format_(format),
+        formats_(formats),
         pool_(pool),
         scratch_(static_cast<size_t>(pool.num_threads())) {}
 
   Status load_matrix(const std::string& name, PackedMatrix& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
-    const TensorType type = packed_type(tensor, format_);
+    const TensorType type = packed_type(name, tensor, source_.config().tied_embeddings, formats_);
     ASSIGN_OR_RETURN(out,
                      PackedMatrix::allocate(weight_format_for(type), tensor.rows, tensor.cols));
     std::vector<Status> failures(scratch_.size());
@@ -92,7 +100,7 @@ class WeightLoader {
   }
 
   const TensorSource& source_;
-  const std::optional<WeightFormat> format_;
+  const PackedFormats formats_;
   ComputePool& pool_;
   std::vector<Scratch> scratch_;
 };
@@ -146,25 +154,25 @@ int64_t CpuWeights::bytes_per_token() const {
   return bytes;
 }
 
-Result<CpuWeights> load_cpu_weights(const TensorSource& source, std::optional<WeightFormat> format,
+Result<CpuWeights> load_cpu_weights(const TensorSource& source, const PackedFormats& formats,
                                     ComputePool& pool) {
   const ModelConfig& config = source.config();
-  WeightLoader loader(source, format, pool);
+  WeightLoader loader(source, formats, pool);
   CpuWeights weights;
-  RETURN_IF_ERROR(loader.load_matrix("model.embed_tokens.weight", weights.embedding));
+  RETURN_IF_ERROR(loader.load_matrix(kEmbedding, weights.embedding));
   weights.layers.resize(static_cast<size_t>(config.num_layers));
   for (int32_t index = 0; index < config.num_layers; ++index) {
     RETURN_IF_ERROR(load_layer(loader, index, weights.layers[static_cast<size_t>(index)]));
   }
   RETURN_IF_ERROR(loader.load_vector("model.norm.weight", weights.final_norm));
   if (!config.tied_embeddings) {
-    RETURN_IF_ERROR(loader.load_matrix("lm_head.weight", weights.lm_head));
+    RETURN_IF_ERROR(loader.load_matrix(kHead, weights.lm_head));
   }
   return weights;
 }
 
-Result<int64_t> packed_weights_bytes(const TensorSource& source,
-                                     std::optional<WeightFormat> format) {
+Result<int64_t> packed_weights_bytes(const TensorSource& source, const PackedFormats& formats) {
+  const bool tied = source.config().tied_embeddings;
   int64_t bytes = 0;
   for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source.describe(layout.name));
@@ -172,7 +180,7 @@ Result<int64_t> packed_weights_bytes(const TensorSource& source,
       bytes += layout.rows * layout.cols * static_cast<int64_t>(sizeof(float));
       continue;
     }
-    const WeightFormat packed = weight_format_for(packed_type(tensor, format));
+    const WeightFormat packed = weight_format_for(packed_type(layout.name, tensor, tied, formats));
     bytes += PackedMatrix::bytes_of(packed, layout.rows, layout.cols);
   }
   return bytes;

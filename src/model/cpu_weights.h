@@ -4,13 +4,13 @@
 // Immutable after loading; thread-safe for reading.
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/compute_pool.h"
 #include "base/status.h"
 #include "kernels/packed_matrix.h"
+#include "model/cpu_options.h"
 #include "model/tensor_source.h"
 
 namespace sparrow {
@@ -36,14 +36,11 @@ struct CpuWeights {
   int64_t bytes_per_token() const;
 };
 
-// Plain matrices become `format`, which must have a quantizer, where given and where rows are whole
-// blocks of it. NaN or infinite
-// weights and scales are errors that name the tensor.
-Result<CpuWeights> load_cpu_weights(const TensorSource& source, std::optional<WeightFormat> format,
+// NaN or infinite weights and scales are errors that name the tensor.
+Result<CpuWeights> load_cpu_weights(const TensorSource& source, const PackedFormats& formats,
                                     ComputePool& pool);
 
 // Bytes that load_cpu_weights will hold.
-Result<int64_t> packed_weights_bytes(const TensorSource& source,
-                                     std::optional<WeightFormat> format);
+Result<int64_t> packed_weights_bytes(const TensorSource& source, const PackedFormats& formats);
 
 }  // namespace sparrow

@@ -525,5 +525,33 @@ TEST_F(AnswerCacheTest, Hit_IsARequestOfItsKey) {
   EXPECT_EQ(refused->error_code(), "rate_limit_exceeded");
 }
 
+// A kept answer is many times larger on the wire when it has logprobs: a slow reader gets it in
+// pieces, each after the one before.
+TEST_F(AnswerCacheTest, LongHit_WaitsForASlowReader) {
+  const std::string body =
+      chat(R"(,"temperature":0,"logprobs":true,"return_token_ids":true,"max_tokens":900)");
+  auto original = post(body);
+  answer(FinishReason::kStopToken, std::string(800, 'a'));
+  ASSERT_TRUE(original->ended);
+  wait_until_stored(1);
+  const std::string streamed = chat(
+      R"(,"temperature":0,"logprobs":true,"return_token_ids":true,"max_tokens":900,"stream":true)");
+  auto slow = fixture_->call("POST", "/v1/chat/completions", streamed);
+  slow->reads_slowly = true;
+  int num_turns = 0;
+  while (!slow->ended) {
+    const size_t before = slow->writes.size();
+    ASSERT_TRUE(fixture_->loop.run_until([&] { return slow->ended || slow->when_sent; }));
+    fixture_->loop.run_ready();
+    EXPECT_LE(slow->writes.size(), before + 1) << "went on though nothing was read";
+    for (const std::string& piece : slow->writes) EXPECT_LE(piece.size(), 40u << 10);
+    if (slow->when_sent) std::exchange(slow->when_sent, nullptr)();
+    ASSERT_LT(++num_turns, 1000);
+  }
+  EXPECT_GE(num_turns, 1) << "65 kB in pieces of 32 and a part";
+  EXPECT_EQ(slow->header(kHeader), "hit");
+  EXPECT_TRUE(slow->body.ends_with("data: [DONE]\n\n"));
+}
+
 }  // namespace
 }  // namespace sparrow::api

@@ -1,6 +1,7 @@
 #include "api/stream/generation.h"
 
 #include <algorithm>
+#include <span>
 
 #include "api/gate.h"
 #include "api/retry_hint.h"
@@ -10,8 +11,13 @@
 namespace sparrow::api {
 namespace {
 
-// A kept answer goes out in pieces of this size, with a turn of the loop between them.
+// A kept answer goes out in pieces of this size, each when the one before is with the kernel: a
+// slow reader has no more of it unread than of a computed one (--max-unsent).
 constexpr size_t kReplayBytes = 32u << 10;
+// A kept answer is one event a channel. A stream gets it in parts: 16 tokens with their 20 best
+// logprobs are some 30 kB of JSON.
+constexpr size_t kReplayTokens = 16;
+constexpr size_t kReplayTextBytes = 2048;
 
 bool is_degraded(const http::Headers& headers) {
   return std::any_of(headers.begin(), headers.end(),
@@ -51,11 +57,47 @@ Generation::Generation(PreparedGeneration prepared, std::shared_ptr<http::Respon
   }
 }
 
+// Text goes with its tokens as far as their bytes tell, and is never cut within a character.
+StreamEvent Generation::next_replay_part() {
+  const StreamEvent& whole = (*answers_.replay)[num_replayed_];
+  if (!streams_) {
+    ++num_replayed_;
+    return whole;
+  }
+  StreamEvent part;
+  part.request_id = whole.request_id;
+  part.choice = whole.choice;
+  part.channel = whole.channel;
+  const auto tokens = std::span(whole.tokens).subspan(num_replayed_tokens_);
+  const size_t num_tokens = std::min(tokens.size(), kReplayTokens);
+  part.tokens.assign(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(num_tokens));
+  num_replayed_tokens_ += num_tokens;
+  const bool is_last_of_tokens = num_tokens == tokens.size();
+  size_t num_bytes = is_last_of_tokens ? kReplayTextBytes : 0;
+  for (const EventToken& token : part.tokens) {
+    num_bytes += format_->reply().tokenizer->token_bytes(token.id).size();
+  }
+  size_t end = std::min(num_replayed_bytes_ + num_bytes, whole.text.size());
+  while (end < whole.text.size() &&
+         (static_cast<unsigned char>(whole.text[end]) & 0xc0u) == 0x80u) {
+    ++end;
+  }
+  part.text = whole.text.substr(num_replayed_bytes_, end - num_replayed_bytes_);
+  num_replayed_bytes_ = end;
+  if (is_last_of_tokens && end == whole.text.size()) {
+    part.finish = whole.finish;
+    part.usage = whole.usage;
+    ++num_replayed_;
+    num_replayed_tokens_ = num_replayed_bytes_ = 0;
+  }
+  return part;
+}
+
 bool Generation::replay() {
   const std::vector<StreamEvent>& events = *answers_.replay;
   if (responder_->closed()) cancel();
   while (!over_ && num_replayed_ < events.size() && buffer_.size() < kReplayBytes) {
-    on_event(events[num_replayed_++]);
+    on_event(next_replay_part());
   }
   return flush();
 }

@@ -64,6 +64,7 @@ class Generation {
     int64_t num_output = 0;
     int64_t num_reasoning = 0;
   };
+  StreamEvent next_replay_part();
   void start_stream();
   void take(const StreamEvent& event);
   void fail_by_exception(size_t num_sound_bytes) noexcept;
@@ -84,7 +85,9 @@ class Generation {
   const bool streams_;
   http::Headers headers_;
   AnswerPlan answers_;
-  size_t num_replayed_ = 0;        // events
+  size_t num_replayed_ = 0;  // events; of the next one:
+  size_t num_replayed_tokens_ = 0;
+  size_t num_replayed_bytes_ = 0;
   std::vector<Request> requests_;  // empty once submitted
   std::vector<uint64_t> request_ids_;
   int choices_per_prompt_ = 1;

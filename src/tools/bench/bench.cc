@@ -14,6 +14,8 @@ namespace {
 // Steps of each size in one run of the verify rows, as a share of gen_tokens; and at least.
 constexpr int kVerifyShare = 4;
 constexpr int kMinVerifySteps = 4;
+// A shared machine's bandwidth changes within seconds: a read pass after so many decode steps.
+constexpr int kStepsBetweenPasses = 8;
 
 int verify_steps(const BenchOptions& options) {
   return std::max(options.gen_tokens / kVerifyShare, kMinVerifySteps);
@@ -69,6 +71,12 @@ Work step_work(const BenchCost& cost, int batch, int num_steps, int rows, double
   work.attention_ops = work.tokens * cost.attention_ops_per_context * mean_context;
   return work;
 }
+
+// Runs of a decode row: seconds, and where read passes ran between the steps, what those read.
+struct DecodeTimes {
+  std::vector<double> seconds;
+  std::vector<double> read_bytes_per_s;
+};
 
 double time_at(double amount, double rate) { return rate > 0 ? amount / rate : 0; }
 
@@ -131,19 +139,51 @@ class Bench {
 
   // A row for each of both, also when it is stopped on the way.
   Status time_batch(BatchRun& sequences, int batch, int depth, int decode_depth) {
-    std::vector<double> prefill_seconds, decode_seconds;
+    std::vector<double> prefill_seconds;
+    DecodeTimes decodes;
     const Status status =
-        time_batch_runs(sequences, batch, depth, decode_depth, prefill_seconds, decode_seconds);
+        time_batch_runs(sequences, batch, depth, decode_depth, prefill_seconds, decodes);
     add_row({.test = "prefill", .batch = batch, .depth = depth}, prefill_seconds, 0,
             prefill_work(cost_, options_, batch, depth, executor_limits_.max_batch_tokens));
-    add_row({.test = "decode", .batch = batch, .depth = decode_depth}, decode_seconds,
-            options_.gen_tokens, step_work(cost_, batch, options_.gen_tokens, 1, decode_depth, 1));
+    const Work work = step_work(cost_, batch, options_.gen_tokens, 1, decode_depth, 1);
+    BenchRow row{.test = "decode", .batch = batch, .depth = decode_depth};
+    set_beside(row, decodes, work);
+    add_row(std::move(row), decodes.seconds, options_.gen_tokens, work);
     return status;
   }
 
+  static void set_beside(BenchRow& row, const DecodeTimes& decodes, const Work& work) {
+    if (decodes.read_bytes_per_s.empty()) return;
+    std::vector<double> shares;
+    for (size_t run = 0; run < decodes.read_bytes_per_s.size(); ++run) {
+      shares.push_back(time_at(work.bytes, decodes.read_bytes_per_s[run]) / decodes.seconds[run]);
+    }
+    row.read_bytes_per_s_beside = spread_of(decodes.read_bytes_per_s).median;
+    row.share_of_read_beside = spread_of(shares).median;
+  }
+
+  // One run: the passes are not in its seconds.
+  Status time_decode(BatchRun& sequences, int batch, int position, DecodeTimes& decodes) {
+    const bool probes = static_cast<bool>(limits_.read_pass);
+    const int piece = probes ? kStepsBetweenPasses : options_.gen_tokens;
+    double seconds = 0, seconds_per_byte = probes ? 1 / limits_.read_pass() : 0;
+    int num_passes = 1;
+    for (int done = 0; done < options_.gen_tokens; done += piece) {
+      const TimePoint begin = clock_.now();
+      RETURN_IF_ERROR(
+          sequences.decode(batch, position + done, std::min(piece, options_.gen_tokens - done)));
+      seconds += to_seconds(clock_.now() - begin);
+      if (!probes) continue;
+      seconds_per_byte += 1 / limits_.read_pass();
+      ++num_passes;
+    }
+    decodes.seconds.push_back(seconds);
+    if (probes) decodes.read_bytes_per_s.push_back(num_passes / seconds_per_byte);
+    return ok_status();
+  }
+
   Status time_batch_runs(BatchRun& sequences, int batch, int depth, int decode_depth,
-                         std::vector<double>& prefill_seconds,
-                         std::vector<double>& decode_seconds) {
+                         std::vector<double>& prefill_seconds, DecodeTimes& decodes) {
     const std::string what = options_.depths.empty()
                                  ? fmt::format("batch {}", batch)
                                  : fmt::format("depth {}, batch {}", depth, batch);
@@ -157,9 +197,8 @@ class Bench {
       const TimePoint between = clock_.now();
       if (run > 0) prefill_seconds.push_back(to_seconds(between - begin));
       RETURN_IF_ERROR(tell(what, run));
-      const TimePoint decode_begin = clock_.now();
-      RETURN_IF_ERROR(sequences.decode(batch, decode_depth, options_.gen_tokens));
-      if (run > 0) decode_seconds.push_back(to_seconds(clock_.now() - decode_begin));
+      DecodeTimes warm_up;
+      RETURN_IF_ERROR(time_decode(sequences, batch, decode_depth, run > 0 ? decodes : warm_up));
     }
     return ok_status();
   }

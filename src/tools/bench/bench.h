@@ -48,6 +48,8 @@ struct MachineLimits {
   double read_bytes_per_s = 0;     // best read pass of all threads
   double ops_per_s = 0;            // peak of the multiply-add the format uses, all threads
   double attention_ops_per_s = 0;  // of the one attention uses
+  // One read pass now, bytes per second; runs between the steps of decode rows. Empty: none.
+  std::function<double()> read_pass = {};
 };
 
 struct BenchRow {
@@ -70,6 +72,10 @@ struct BenchRow {
   double ops_per_s = 0;
   double share_of_limit = 0;  // limit's time / median time; the limit is the slower of both
   std::string limit;          // "bandwidth" or "compute"
+  // Decode rows, where read passes ran between the steps: what those read (bytes per second, median
+  // of the runs), and the time the run's bytes would take at that over the run's time. 0: none ran.
+  double read_bytes_per_s_beside = 0;
+  double share_of_read_beside = 0;
 };
 
 struct BenchReport {

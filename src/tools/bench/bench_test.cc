@@ -23,7 +23,7 @@ constexpr BenchCost kCost{.weight_bytes_per_step = 1e6,
                           .ops_per_token = 2e6,
                           .ops_per_logit_row = 1e5,
                           .attention_ops_per_context = 10};
-constexpr MachineLimits kLimits{
+const MachineLimits kLimits{
     .read_bytes_per_s = 1e10, .ops_per_s = 1e12, .attention_ops_per_s = 1e12};
 
 bool go_on(const std::string&) { return true; }
@@ -95,6 +95,22 @@ TEST(Bench, DeeperContext_HasMoreToReadAndToCompute) {
   // A prompt of four in one step: what lies there is read, its own four are written.
   EXPECT_NEAR(bytes(2), 1000 + 50 * 100 + 4 * 100, 1e-6);
   EXPECT_NEAR(ops(2), 4 * (50 + 50 + 2.5), 1e-6);
+}
+
+TEST(Bench, ReadPassesBetweenDecodeSteps_GiveTheShareOfTheirTime) {
+  FakeExecutor executor(fake_options());
+  MachineLimits limits = kLimits;
+  int num_passes = 0;
+  limits.read_pass = [&] { return ++num_passes % 2 == 0 ? 2e9 : 1e9; };
+  const BenchOptions options{.prompt_tokens = 8, .gen_tokens = 20, .batches = {1}, .repeat = 2};
+  const auto report = run_bench(executor, kCost, limits, options, go_on);
+  ASSERT_TRUE(report.ok()) << report.message();
+  EXPECT_EQ(report->rows[0].read_bytes_per_s_beside, 0) << "a prefill row has none";
+  const BenchRow& decode = report->rows[1];
+  // Before, and behind 8, 16 and 20 steps: half at 1 GB/s, half at 2.
+  EXPECT_EQ(num_passes, 3 * 4);
+  EXPECT_NEAR(decode.read_bytes_per_s_beside, 2 / (1 / 1e9 + 1 / 2e9), 1);
+  EXPECT_GT(decode.share_of_read_beside, 0);
 }
 
 TEST(Bench, Guesses_AreComparedWithAStepWithoutAny) {
