@@ -80,7 +80,7 @@ int64_t PackedMatrix::bytes_of(WeightFormat format, int64_t rows, int64_t cols) 
   return (rows + kStripRows - 1) / kStripRows * strip_bytes_of(format, cols);
 }
 
-Result<PackedMatrix> PackedMatrix::allocate(WeightFormat format, int64_t rows, int64_t cols) {
+Result<PackedMatrix> PackedMatrix::shaped(WeightFormat format, int64_t rows, int64_t cols) {
   constexpr int64_t kLimit = int64_t{1} << 31;
   if (rows < 1 || cols < 1 || rows > kLimit || cols > kLimit ||
       rows + kStripRows > (int64_t{1} << 44) / cols) {
@@ -93,10 +93,24 @@ Result<PackedMatrix> PackedMatrix::allocate(WeightFormat format, int64_t rows, i
   }
   PackedMatrix matrix;
   matrix.view_ = {nullptr, strip_bytes_of(format, cols), rows, cols, format};
+  return matrix;
+}
+
+Result<PackedMatrix> PackedMatrix::allocate(WeightFormat format, int64_t rows, int64_t cols) {
+  ASSIGN_OR_RETURN(PackedMatrix matrix, shaped(format, rows, cols));
   // Fresh pages are zero and get touched by the thread that packs them.
-  ASSIGN_OR_RETURN(matrix.data_, AlignedBuffer::try_allocate(static_cast<size_t>(matrix.bytes()),
-                                                             "a weight matrix"));
-  matrix.view_.data = matrix.data_.as<uint8_t>();
+  ASSIGN_OR_RETURN(matrix.owned_, AlignedBuffer::try_allocate(static_cast<size_t>(matrix.bytes()),
+                                                              "a weight matrix"));
+  matrix.view_.data = matrix.data_ = matrix.owned_.as<uint8_t>();
+  return matrix;
+}
+
+Result<PackedMatrix> PackedMatrix::in_memory(WeightFormat format, int64_t rows, int64_t cols,
+                                             std::span<std::byte> memory) {
+  ASSIGN_OR_RETURN(PackedMatrix matrix, shaped(format, rows, cols));
+  CHECK(static_cast<int64_t>(memory.size()) == matrix.bytes() &&
+        reinterpret_cast<uintptr_t>(memory.data()) % 64 == 0);
+  matrix.view_.data = matrix.data_ = reinterpret_cast<uint8_t*>(memory.data());
   return matrix;
 }
 
@@ -117,7 +131,7 @@ Status PackedMatrix::pack_rows(int64_t row_begin, int64_t num_rows, TensorType t
   const std::byte* source = bytes.data();
   for (int64_t index = 0; index < num_rows; ++index, source += row_bytes) {
     const int64_t row = row_begin + index;
-    uint8_t* strip = data_.as<uint8_t>() + row / kStripRows * view_.strip_bytes;
+    uint8_t* strip = data_ + row / kStripRows * view_.strip_bytes;
     const int64_t lane = row % kStripRows;
     int64_t bad_group = -1;
     if (is_grouped(view_.format)) {

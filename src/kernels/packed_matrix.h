@@ -1,6 +1,7 @@
 #pragma once
 // PackedMatrix: a weight matrix in the layout of kernels.h (strips of 32 rows, zero-padded). Values
-// are exactly those of the source: packing only moves bytes. Owns its memory; movable.
+// are exactly those of the source: packing only moves bytes. Owns its memory, or lies in memory
+// that someone else keeps (many matrices in one piece waste no large pages); movable.
 //
 //   ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::allocate(format, rows, cols));
 //   RETURN_IF_ERROR(matrix.pack_rows(0, rows, source.type, source.bytes));
@@ -31,6 +32,9 @@ class PackedMatrix {
   PackedMatrix() = default;
   // All rows zero.
   static Result<PackedMatrix> allocate(WeightFormat format, int64_t rows, int64_t cols);
+  // The same at `memory`: zeros, on a 64-byte border, bytes_of() of them, which outlive the matrix.
+  static Result<PackedMatrix> in_memory(WeightFormat format, int64_t rows, int64_t cols,
+                                        std::span<std::byte> memory);
   // What allocate() would take; cols as it wants them.
   static int64_t bytes_of(WeightFormat format, int64_t rows, int64_t cols);
 
@@ -50,7 +54,11 @@ class PackedMatrix {
   const PackedView& view() const { return view_; }
 
  private:
-  AlignedBuffer data_;
+  // Everything but the memory.
+  static Result<PackedMatrix> shaped(WeightFormat format, int64_t rows, int64_t cols);
+
+  AlignedBuffer owned_;  // empty: the memory is someone else's
+  uint8_t* data_ = nullptr;
   PackedView view_;
 };
 

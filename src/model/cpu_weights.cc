@@ -34,22 +34,31 @@ TensorType packed_type(const std::string& name, const SourceTensor& tensor, bool
 // thread holds the converted rows of one strip.
 class WeightLoader {
  public:
-  WeightLoader(const TensorSource& source, const PackedFormats& formats, ComputePool& pool)
+  // Matrices lie in `memory` as long as it lasts.
+  WeightLoader(const TensorSource& source, const PackedFormats& formats,
+               std::span<std::byte> memory, ComputePool& pool)
       : source_(source),
         formats_(formats),
+        memory_left_(memory),
         pool_(pool),
         scratch_(static_cast<size_t>(pool.num_threads())) {}
 
   Status load_matrix(const std::string& name, PackedMatrix& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
     const TensorType type = packed_type(name, tensor, source_.config().tied_embeddings, formats_);
-    ASSIGN_OR_RETURN(out,
-                     PackedMatrix::allocate(weight_format_for(type), tensor.rows, tensor.cols));
+    ASSIGN_OR_RETURN(out, next_matrix(weight_format_for(type), tensor));
     std::vector<Status> failures(scratch_.size());
-    pool_.parallel_for(out.num_strips(), [&](int64_t strip, int worker) {
-      Status status = pack_strip(tensor, type, strip, scratch_[static_cast<size_t>(worker)], out);
-      if (!status.ok()) failures[static_cast<size_t>(worker)] = std::move(status);
-    });
+    const int64_t step = strips_per_piece(tensor);
+    for (int64_t begin = 0; begin < out.num_strips(); begin += step) {
+      const int64_t end = std::min(begin + step, out.num_strips());
+      pool_.parallel_for(end - begin, [&](int64_t index, int worker) {
+        Status status =
+            pack_strip(tensor, type, begin + index, scratch_[static_cast<size_t>(worker)], out);
+        if (!status.ok()) failures[static_cast<size_t>(worker)] = std::move(status);
+      });
+      const int64_t row = begin * kStripRows;
+      source_.release_rows(tensor, row, std::min(end * kStripRows, tensor.rows) - row);
+    }
     source_.release(tensor);
     for (const Status& failure : failures) {
       if (!failure.ok()) return Status(failure.code(), name + ": " + failure.message());
@@ -74,13 +83,29 @@ class WeightLoader {
     std::vector<std::byte> converted;  // one strip
   };
 
+  // Of the source, between two releases: much less than the weights, enough for every thread.
+  static int64_t strips_per_piece(const SourceTensor& tensor) {
+    constexpr int64_t kPieceBytes = 8 << 20;
+    const int64_t strip_bytes = static_cast<int64_t>(tensor.row_bytes()) * kStripRows;
+    return std::max<int64_t>(kPieceBytes / std::max<int64_t>(strip_bytes, 1), 1);
+  }
+
+  Result<PackedMatrix> next_matrix(WeightFormat format, const SourceTensor& tensor) {
+    const int64_t bytes = PackedMatrix::bytes_of(format, tensor.rows, tensor.cols);
+    // The sum was of what the source described; a tensor that is larger gets memory of its own.
+    if (bytes < 0 || static_cast<size_t>(bytes) > memory_left_.size()) {
+      return PackedMatrix::allocate(format, tensor.rows, tensor.cols);
+    }
+    const std::span<std::byte> memory = memory_left_.first(static_cast<size_t>(bytes));
+    memory_left_ = memory_left_.subspan(memory.size());
+    return PackedMatrix::in_memory(format, tensor.rows, tensor.cols, memory);
+  }
+
   static Status pack_strip(const SourceTensor& tensor, TensorType type, int64_t strip,
                            Scratch& scratch, PackedMatrix& out) {
     const int64_t row_begin = strip * kStripRows;
     const int64_t num_rows = std::min<int64_t>(kStripRows, tensor.rows - row_begin);
-    const std::span<const std::byte> bytes =
-        tensor.bytes.subspan(static_cast<size_t>(row_begin) * tensor.row_bytes(),
-                             static_cast<size_t>(num_rows) * tensor.row_bytes());
+    const std::span<const std::byte> bytes = tensor.row_span(row_begin, num_rows);
     const int64_t bad = first_non_finite(tensor.type, bytes);
     if (bad >= 0) {
       return data_loss(fmt::format("row {}: a value or scale is not a finite number",
@@ -101,6 +126,7 @@ class WeightLoader {
 
   const TensorSource& source_;
   const PackedFormats formats_;
+  std::span<std::byte> memory_left_;
   ComputePool& pool_;
   std::vector<Scratch> scratch_;
 };
@@ -157,8 +183,13 @@ int64_t CpuWeights::bytes_per_token() const {
 Result<CpuWeights> load_cpu_weights(const TensorSource& source, const PackedFormats& formats,
                                     ComputePool& pool) {
   const ModelConfig& config = source.config();
-  WeightLoader loader(source, formats, pool);
   CpuWeights weights;
+  // In one piece: two hundred matrices of their own would leave as many large pages partly unused
+  // (R1-1.5B: 90 MB).
+  ASSIGN_OR_RETURN(const int64_t num_bytes, packed_weights_bytes(source, formats));
+  ASSIGN_OR_RETURN(weights.memory, AlignedBuffer::try_allocate(static_cast<size_t>(num_bytes),
+                                                               "the weight matrices"));
+  WeightLoader loader(source, formats, weights.memory.bytes(), pool);
   RETURN_IF_ERROR(loader.load_matrix(kEmbedding, weights.embedding));
   weights.layers.resize(static_cast<size_t>(config.num_layers));
   for (int32_t index = 0; index < config.num_layers; ++index) {

@@ -1,6 +1,6 @@
 #pragma once
 // CpuWeights: the model's matrices packed in strips for the kernels, norms and biases as fp32.
-// Pulled from a TensorSource one tensor at a time; the peak is the packed weights and one tensor.
+// Pulled from a TensorSource a few megabytes at a time; the peak is the packed weights and those.
 // Immutable after loading; thread-safe for reading.
 
 #include <cstdint>
@@ -25,6 +25,7 @@ struct CpuLayerWeights {
 };
 
 struct CpuWeights {
+  AlignedBuffer memory;    // of all matrices
   PackedMatrix embedding;  // [V, H]
   std::vector<CpuLayerWeights> layers;
   std::vector<float> final_norm;  // [H]

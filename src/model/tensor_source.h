@@ -25,6 +25,10 @@ struct SourceTensor {
   std::span<const std::byte> bytes;
 
   size_t row_bytes() const { return static_cast<size_t>(bytes.size() / static_cast<size_t>(rows)); }
+  std::span<const std::byte> row_span(int64_t row_begin, int64_t num_rows) const {
+    return bytes.subspan(static_cast<size_t>(row_begin) * row_bytes(),
+                         static_cast<size_t>(num_rows) * row_bytes());
+  }
 };
 
 class TensorSource {
@@ -38,6 +42,10 @@ class TensorSource {
   virtual Result<SourceTensor> describe(std::string_view name) const { return tensor(name); }
   // The executor has packed this tensor: its pages need not stay resident.
   virtual void release(const SourceTensor& tensor) const = 0;
+  // The same for some rows of it, before the rest is packed. The tensor must be released all the
+  // same.
+  virtual void release_rows(const SourceTensor& /*tensor*/, int64_t /*row_begin*/,
+                            int64_t /*num_rows*/) const {}
   // One line for the log: "safetensors BF16", "GGUF Q8_0".
   virtual std::string format_name() const = 0;
 };

@@ -121,6 +121,11 @@ void MappedTensorSource::release(const SourceTensor& tensor) const {
   drop_pages(files_, tensor.bytes);
 }
 
+void MappedTensorSource::release_rows(const SourceTensor& tensor, int64_t row_begin,
+                                      int64_t num_rows) const {
+  drop_pages(files_, tensor.row_span(row_begin, num_rows));
+}
+
 void drop_pages(const std::vector<MappedFile>& files, std::span<const std::byte> bytes) {
   for (const MappedFile& file : files) {
     const std::byte* begin = file.bytes().data();

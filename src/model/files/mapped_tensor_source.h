@@ -52,6 +52,7 @@ class MappedTensorSource : public TensorSource {
   }
   Result<SourceTensor> tensor(std::string_view name) const override;
   void release(const SourceTensor& tensor) const override;
+  void release_rows(const SourceTensor& tensor, int64_t row_begin, int64_t num_rows) const override;
   std::string format_name() const override { return format_name_; }
 
  private:

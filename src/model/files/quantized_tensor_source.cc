@@ -331,4 +331,10 @@ void QuantizedTensorSource::release(const SourceTensor& tensor) const {
   converted_.erase(found);
 }
 
+void QuantizedTensorSource::release_rows(const SourceTensor& tensor, int64_t row_begin,
+                                         int64_t num_rows) const {
+  if (converted_.contains(tensor.bytes.data())) return;  // one buffer, free when all is packed
+  drop_pages(files_, tensor.row_span(row_begin, num_rows));
+}
+
 }  // namespace sparrow

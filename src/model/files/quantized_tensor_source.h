@@ -42,6 +42,7 @@ class QuantizedTensorSource : public TensorSource {
   Result<SourceTensor> tensor(std::string_view name) const override;
   Result<SourceTensor> describe(std::string_view name) const override;
   void release(const SourceTensor& tensor) const override;
+  void release_rows(const SourceTensor& tensor, int64_t row_begin, int64_t num_rows) const override;
   std::string format_name() const override { return format_name_; }
   // Matrices that had to become F32 because their inputs are assigned to groups freely.
   int num_act_order() const { return num_act_order_; }
