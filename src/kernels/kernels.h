@@ -23,7 +23,8 @@ constexpr int kGroupSize = 32;        // inputs of one group sum; grouped rows a
 constexpr int kKvBlockTokens = 16;    // tokens of one KV block
 constexpr int kAttentionChunk = 256;  // tokens of one attention chunk, counted from position 0
 
-// kI4G*, kI8G*: 4 and 8-bit integers with one fp32 scale (and zero point) per 32, 64 or 128 inputs.
+// kI4G*, kI8G*: 4 and 8-bit integers with one fp32 scale (and zero point) per 32, 64 or 128 inputs;
+// kI8Row: 8-bit integers with one fp32 scale per row.
 enum class WeightFormat : uint8_t {
   kF32,
   kF16,
@@ -43,6 +44,7 @@ enum class WeightFormat : uint8_t {
   kI8G32,
   kI8G64,
   kI8G128,
+  kI8Row,
 };
 enum class KvType : uint8_t { kF32, kBF16, kInt8 };
 

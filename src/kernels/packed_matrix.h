@@ -5,9 +5,11 @@
 //   ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::allocate(format, rows, cols));
 //   RETURN_IF_ERROR(matrix.pack_rows(0, rows, source.type, source.bytes));
 //
+// A kI8Row matrix takes I8G32, I8G64 and I8G128 rows whose blocks all have the same scale.
+//
 // pack_rows may be called from several threads for disjoint ranges of whole strips. Errors: a
 // grouped format whose cols are no multiple of its block, a source of another type, a scale that is
-// not finite.
+// not finite, a row of kI8Row whose scales differ or whose sums could pass int32.
 
 #include <cstddef>
 #include <cstdint>
