@@ -72,6 +72,11 @@ WeightFormat weight_format_for(TensorType type) {
   return WeightFormat::kF32;
 }
 
+WeightFormat weight_format_for_row_scales(TensorType type, int64_t cols) {
+  const bool fits = cols <= max_row_inputs(strip_layout(WeightFormat::kI8Row));
+  return is_int8_group(type) && fits ? WeightFormat::kI8Row : weight_format_for(type);
+}
+
 TensorType tensor_type_for(WeightFormat format) {
   if (format == WeightFormat::kI8Row) return TensorType::kI8G32;
   for (const FormatOfType& pair : kFormats) {

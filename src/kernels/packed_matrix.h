@@ -27,6 +27,8 @@ const char* weight_format_name(WeightFormat format);
 // several the one of the same name).
 WeightFormat weight_format_for(TensorType type);
 TensorType tensor_type_for(WeightFormat format);
+// As weight_format_for() for rows of `cols` values whose blocks all have the row's scale.
+WeightFormat weight_format_for_row_scales(TensorType type, int64_t cols);
 
 class PackedMatrix {
  public:
