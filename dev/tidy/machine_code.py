@@ -4,8 +4,8 @@
 Disassembles the objects of each instruction set (objdump of binutils) and fails on
   encodings   an instruction that CPUs of the table lack: zmm, EVEX forms or vpdpbusd in avx2; zmm or
               EVEX forms in avxvnni, which must have vpdpbusd on ymm
-  hot loops   between the first and the last vpdpbusd of an innermost loop of a product with Q8_0 or
-              Q4_0: a memory access on the stack, or copies of one vector register to another. g++ 12
+  hot loops   between the first and the last vpdpbusd of an innermost loop of a product with Q8_0, Q4_0 or
+              I8Row: a memory access on the stack, or copies of one vector register to another. g++ 12
               does both around the intrinsic of vpdpbusd, which halves the rate. One copy among
               twelve products or more passes; what one costs was not measured apart.
 --loops lists every innermost loop with vpdpbusd, whatever its format.
@@ -27,7 +27,7 @@ TABLES = {
     "avxvnni": Table(False, "y", 3),
     "avx512": Table(True, "z", 1),
 }
-HOT_FORMATS = ("kQ8_0", "kQ4_0")
+HOT_FORMATS = ("kQ8_0", "kQ4_0", "kI8Row")
 PRODUCTS_PER_COPY = 12
 
 Instruction = collections.namedtuple("Instruction", "address is_evex mnemonic operands")

@@ -239,10 +239,10 @@ Result<int> bench_speed(const OptionValues& values) {
       .session = session, .kv_type = kv_type_name(values), .before = {}, .after = {}};
   ASSIGN_OR_RETURN(const auto probe, MachineProbe::create(*session.executor, probe_bytes(values)));
   model.before = probe->measure();
-  // int8 formats multiply int8; for the others no compute peak is probed and bandwidth is the
-  // limit.
-  const bool is_int8 = session.format_name.find("Q8_0") != std::string::npos ||
-                       session.format_name.find("Q4_0") != std::string::npos;
+  // Blocks and integers multiply int8; for plain weights no compute peak is probed and bandwidth is
+  // the limit. Names end in what most of the weights are held as.
+  const bool is_int8 =
+      !session.format_name.ends_with("F16") && !session.format_name.ends_with("F32");
   const MachineLimits limits{.read_bytes_per_s = model.before.bandwidth,
                              .ops_per_s = is_int8 ? model.before.int8_peak : 0,
                              .attention_ops_per_s = model.before.int8_peak * kFloatShareOfInt8,

@@ -4,10 +4,10 @@
 // splits strips, rows or chunks between threads. Plain data only: ISA files include this header.
 //
 // Contract (docs/architecture.md): one output element is one chain of operations. Integer sums stay
-// inside a block (32 to 256 inputs, by format), fp32 fma runs over blocks (plain formats: over
-// inputs) in ascending order, sums over a whole row use 16 partial sums (element i belongs to
-// partial i % 16) joined by one fixed tree. So results do not depend on batch, split or thread
-// count, and the tables of all instruction sets return the same bits.
+// inside a block (32 to 256 inputs or the whole row, by format), fp32 fma runs over blocks (plain
+// formats: over inputs) in ascending order, sums over a whole row use 16 partial sums (element i
+// belongs to partial i % 16) joined by one fixed tree. So results do not depend on batch, split or
+// thread count, and the tables of all instruction sets return the same bits.
 //
 // Pointers need not be aligned except packed weights (64 bytes). NaN and infinities propagate. No
 // kernel reads or writes outside the sizes given here; software prefetches may point anywhere. Of a
@@ -23,7 +23,8 @@ constexpr int kGroupSize = 32;        // inputs of one group sum; grouped rows a
 constexpr int kKvBlockTokens = 16;    // tokens of one KV block
 constexpr int kAttentionChunk = 256;  // tokens of one attention chunk, counted from position 0
 
-// kI4G*, kI8G*: 4 and 8-bit integers with one fp32 scale (and zero point) per 32, 64 or 128 inputs.
+// kI4G*, kI8G*: 4 and 8-bit integers with one fp32 scale (and zero point) per 32, 64 or 128 inputs;
+// kI8Row: 8-bit integers with one fp32 scale per row.
 enum class WeightFormat : uint8_t {
   kF32,
   kF16,
@@ -43,14 +44,15 @@ enum class WeightFormat : uint8_t {
   kI8G32,
   kI8G64,
   kI8G128,
+  kI8Row,
 };
 enum class KvType : uint8_t { kF32, kBF16, kInt8 };
 
 // A packed matrix as kernels see it: strips of 32 rows one after the other (packed_matrix.h).
 //   plain formats    per input k: [32 rows]
-//   grouped formats  per block of 32 to 256 inputs: scales, and codes four inputs of a row together
-//                    (strip_layout.h). As many bits as the file has, but that codes of 2 and 3
-//                    bits take 4 here.
+//   grouped formats  per block of 32 to 256 inputs, or once per row: scales; and codes four inputs
+//                    of a row together (strip_layout.h). As many bits as the file has, but that
+//                    codes of 2 and 3 bits take 4 here.
 struct PackedView {
   const uint8_t* data = nullptr;
   int64_t strip_bytes = 0;

@@ -23,11 +23,13 @@ ComputePool& pool() {
 
 const Kernels& best_kernels() { return *runnable_kernels().back(); }
 
-PackedMatrix random_matrix(TensorType type, int64_t rows, int64_t cols) {
-  PackedMatrix matrix = *PackedMatrix::allocate(weight_format_for(type), rows, cols);
+PackedMatrix random_matrix(WeightFormat format, int64_t rows, int64_t cols) {
+  PackedMatrix matrix = *PackedMatrix::allocate(format, rows, cols);
+  const TensorType type = tensor_type_for(format);
   // The same 256 random rows again and again: making them must not take longer than the run.
   constexpr int64_t kRows = 256;
-  const std::vector<std::byte> bytes = random_block_rows(type, kRows, cols, 1, 0.01f);
+  std::vector<std::byte> bytes = random_block_rows(type, kRows, cols, 1, 0.01f);
+  if (format == WeightFormat::kI8Row) set_all_scales(type, bytes, 0.01f);
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = std::min(kRows, rows - row);
     const std::span<const std::byte> part(bytes.data(), tensor_row_bytes(type, cols) * count);
@@ -71,12 +73,14 @@ void run_product(const PackedMatrix& matrix, const Inputs& inputs, std::vector<f
   });
 }
 
-// type, rows, cols, tokens, copies of the matrix used in turn
+// format, rows, cols, tokens, copies of the matrix used in turn
 void gemm(benchmark::State& state) {
-  const auto type = static_cast<TensorType>(state.range(0));
+  const auto format = static_cast<WeightFormat>(state.range(0));
   const int64_t rows = state.range(1), cols = state.range(2), tokens = state.range(3);
   std::vector<PackedMatrix> matrices;
-  for (int64_t i = 0; i < state.range(4); ++i) matrices.push_back(random_matrix(type, rows, cols));
+  for (int64_t i = 0; i < state.range(4); ++i) {
+    matrices.push_back(random_matrix(format, rows, cols));
+  }
   const Inputs inputs(tokens, cols);
   std::vector<float> out(static_cast<size_t>(tokens * rows));
   size_t next = 0;
@@ -85,7 +89,7 @@ void gemm(benchmark::State& state) {
     next = (next + 1) % matrices.size();
   }
   const auto runs = static_cast<double>(state.iterations());
-  state.SetLabel(std::string(best_kernels().name) + " " + tensor_type_info(type).name);
+  state.SetLabel(std::string(best_kernels().name) + " " + weight_format_name(format));
   state.counters["GB/s"] = benchmark::Counter(static_cast<double>(matrices[0].bytes()) * runs / 1e9,
                                               benchmark::Counter::kIsRate);
   state.counters["GOPS"] = benchmark::Counter(
@@ -93,17 +97,17 @@ void gemm(benchmark::State& state) {
 }
 
 void decode_shapes(benchmark::internal::Benchmark* bench) {
-  for (const TensorType type :
-       {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kBF16, TensorType::kF32,
-        TensorType::kQ4_1, TensorType::kQ5_1, TensorType::kQ2_K, TensorType::kQ3_K,
-        TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K, TensorType::kI4G32,
-        TensorType::kI4G128, TensorType::kI8G128}) {
-    const auto id = static_cast<int64_t>(type);
+  for (const WeightFormat format :
+       {WeightFormat::kQ8_0, WeightFormat::kQ4_0, WeightFormat::kBF16, WeightFormat::kF32,
+        WeightFormat::kQ4_1, WeightFormat::kQ5_1, WeightFormat::kQ2_K, WeightFormat::kQ3_K,
+        WeightFormat::kQ4_K, WeightFormat::kQ5_K, WeightFormat::kQ6_K, WeightFormat::kI4G32,
+        WeightFormat::kI4G128, WeightFormat::kI8G128, WeightFormat::kI8Row}) {
+    const auto id = static_cast<int64_t>(format);
     bench->Args({id, 1536, 1536, 1, 64});
     bench->Args({id, 8960, 1536, 1, 12});
     bench->Args({id, 1536, 8960, 1, 12});
     bench->Args({id, 151936, 1536, 1, 1});
-    for (const int64_t tokens : {2, 4, 8, 64}) bench->Args({id, 8960, 1536, tokens, 12});
+    for (const int64_t tokens : {2, 4, 8, 12, 64, 256}) bench->Args({id, 8960, 1536, tokens, 12});
   }
 }
 BENCHMARK(gemm)->Apply(decode_shapes)->UseRealTime()->MinTime(0.2)->Unit(benchmark::kMicrosecond);

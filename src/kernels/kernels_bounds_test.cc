@@ -310,8 +310,7 @@ TEST(Bounds, PackAndUnpackRows) {
       if (cols % strip_layout(format).block_inputs != 0) continue;
       for (const int64_t rows : {1, 33}) {
         for (const Edge edge : kEdges) {
-          const GuardedBuffer<std::byte> source(edge,
-                                                random_block_rows(type, rows, cols, 3, 0.01f));
+          const GuardedBuffer<std::byte> source(edge, random_rows_of(format, rows, cols, 3));
           PackedMatrix matrix = *PackedMatrix::allocate(format, rows, cols);
           const std::span<const std::byte> bytes(source.data(), source.size());
           ASSERT_TRUE(matrix.pack_rows(0, rows, type, bytes).ok());

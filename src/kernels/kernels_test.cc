@@ -84,6 +84,48 @@ TEST(Gemm, EveryIsaFormatAndTokenCount_GivesTheBitsOfScalar) {
   }
 }
 
+// Its tile takes more tokens than the others, and walks a row in chunks and a rest.
+TEST(Gemm, OneScalePerRow_EveryTokenCountAndRest_GivesTheBitsOfScalar) {
+#ifdef SPARROW_EMULATED
+  constexpr int64_t kMaxTokens = 17;
+#else
+  constexpr int64_t kMaxTokens = 40;
+#endif
+  const int64_t rows = 45;
+  for (const int64_t cols : {32, 128, 288}) {
+    const PackedMatrix matrix = random_matrix(WeightFormat::kI8Row, rows, cols, 15);
+    for (int64_t tokens = 1; tokens <= kMaxTokens; ++tokens) {
+      const TestInputs inputs(random_floats(static_cast<size_t>(tokens * cols), 16), tokens);
+      const std::vector<float> expected = multiply(scalar_kernels(), matrix, inputs);
+      for (const Kernels* kernels : fast_kernels()) {
+        ASSERT_TRUE(same_bits(expected, multiply(*kernels, matrix, inputs)))
+            << kernels->name << ", " << cols << " inputs, " << tokens << " tokens";
+      }
+    }
+  }
+}
+
+// The longest row that is allowed, all bytes at their ends: sums come within 0.1 % of 2^31.
+TEST(Gemm, OneScalePerRow_LongestRow_DoesNotOverflow) {
+  const int64_t cols = max_row_inputs(strip_layout(WeightFormat::kI8Row));
+  const TensorType type = TensorType::kI8G32;
+  for (const int fill : {0x80, 0x7f}) {
+    std::vector<std::byte> bytes(tensor_row_bytes(type, cols), static_cast<std::byte>(fill));
+    set_all_scales(type, bytes, 0.5f);
+    PackedMatrix matrix = *PackedMatrix::allocate(WeightFormat::kI8Row, 1, cols);
+    ASSERT_TRUE(matrix.pack_rows(0, 1, type, bytes).ok());
+    for (const float sign : {1.0f, -1.0f}) {
+      const TestInputs inputs(std::vector<float>(static_cast<size_t>(cols), sign * 127.0f), 1);
+      const double expected = sign * 127.0 * 0.5 * (fill == 0x80 ? -128 : 127) * double(cols);
+      const std::vector<float> found = multiply(scalar_kernels(), matrix, inputs);
+      EXPECT_NEAR(found[0], expected, std::fabs(expected) * std::ldexp(4.0, -24));
+      for (const Kernels* kernels : fast_kernels()) {
+        EXPECT_TRUE(same_bits(found, multiply(*kernels, matrix, inputs))) << kernels->name;
+      }
+    }
+  }
+}
+
 TEST(Gemm, OneTokenAloneAndStripsInPieces_GivesTheBitsOfTheWholeProduct) {
   const int64_t rows = 200, cols = 256, tokens = 9;
   const TestInputs inputs(random_floats(static_cast<size_t>(tokens * cols), 8), tokens);

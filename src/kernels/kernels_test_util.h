@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -67,20 +68,34 @@ inline testing::AssertionResult same_bits(const std::vector<float>& expected,
 }
 
 inline constexpr WeightFormat kAllFormats[] = {
-    WeightFormat::kF32,   WeightFormat::kF16,   WeightFormat::kBF16,   WeightFormat::kQ8_0,
-    WeightFormat::kQ4_0,  WeightFormat::kQ4_1,  WeightFormat::kQ5_1,   WeightFormat::kQ2_K,
-    WeightFormat::kQ3_K,  WeightFormat::kQ4_K,  WeightFormat::kQ5_K,   WeightFormat::kQ6_K,
-    WeightFormat::kI4G32, WeightFormat::kI4G64, WeightFormat::kI4G128, WeightFormat::kI8G32,
-    WeightFormat::kI8G64, WeightFormat::kI8G128};
+    WeightFormat::kF32,   WeightFormat::kF16,    WeightFormat::kBF16,   WeightFormat::kQ8_0,
+    WeightFormat::kQ4_0,  WeightFormat::kQ4_1,   WeightFormat::kQ5_1,   WeightFormat::kQ2_K,
+    WeightFormat::kQ3_K,  WeightFormat::kQ4_K,   WeightFormat::kQ5_K,   WeightFormat::kQ6_K,
+    WeightFormat::kI4G32, WeightFormat::kI4G64,  WeightFormat::kI4G128, WeightFormat::kI8G32,
+    WeightFormat::kI8G64, WeightFormat::kI8G128, WeightFormat::kI8Row};
 
-// Elements are about N(0, 1) (plain) or any bytes with scales near 0.01 (grouped), so that codes
-// like -128 and zero points like 255 occur.
+// Rows of tensor_type_for(format): elements are about N(0, 1) (plain) or any bytes with scales near
+// 0.01 (grouped), so that codes like -128 and zero points like 255 occur.
+inline std::vector<std::byte> random_rows_of(WeightFormat format, int64_t rows, int64_t cols,
+                                             uint32_t seed) {
+  const TensorType type = tensor_type_for(format);
+  std::vector<std::byte> bytes =
+      random_block_rows(type, rows, cols, seed, is_grouped(format) ? 0.01f : 1.0f);
+  if (format != WeightFormat::kI8Row) return bytes;
+  // The scale of a row's first block becomes that of all of them.
+  const size_t row_bytes = tensor_row_bytes(type, cols);
+  for (size_t at = 0; at < bytes.size(); at += row_bytes) {
+    float scale;
+    std::memcpy(&scale, bytes.data() + at, 4);
+    set_all_scales(type, std::span(bytes).subspan(at, row_bytes), scale);
+  }
+  return bytes;
+}
+
 inline PackedMatrix random_matrix(WeightFormat format, int64_t rows, int64_t cols, uint32_t seed) {
   const TensorType type = tensor_type_for(format);
-  const std::vector<std::byte> bytes =
-      random_block_rows(type, rows, cols, seed, is_grouped(format) ? 0.01f : 1.0f);
   PackedMatrix matrix = *PackedMatrix::allocate(format, rows, cols);
-  const Status status = matrix.pack_rows(0, rows, type, bytes);
+  const Status status = matrix.pack_rows(0, rows, type, random_rows_of(format, rows, cols, seed));
   EXPECT_TRUE(status.ok()) << status.message();
   return matrix;
 }

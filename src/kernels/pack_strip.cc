@@ -148,9 +148,40 @@ int64_t pack_strip_row(WeightFormat format, TensorType type, const std::byte* ro
   return -1;
 }
 
+int64_t pack_one_scale_row(TensorType type, const std::byte* row, int64_t cols, int64_t lane,
+                           uint8_t* strip) {
+  constexpr StripLayout kLayout = strip_layout(WeightFormat::kI8Row);
+  const TensorTypeInfo& info = tensor_type_info(type);
+  CHECK(is_int8_group(type) && cols % info.block_elements == 0);
+  std::memcpy(strip + lane * 4, row, 4);
+  uint8_t* codes = strip + strip_header_bytes(kLayout) + lane * 4;
+  for (int64_t index = 0; index < cols / info.block_elements; ++index, row += info.block_bytes) {
+    float scale;
+    std::memcpy(&scale, row, 4);
+    if (!std::isfinite(scale) || std::memcmp(strip + lane * 4, row, 4) != 0) return index;
+    const std::byte* values = row + offsetof(BlockI8<32>, values);
+    for (int32_t k = 0; k < info.block_elements; k += 4, codes += kStripRows * 4) {
+      uint32_t quad;
+      std::memcpy(&quad, values + k, 4);
+      quad ^= kRowCodeOffset * 0x01010101u;  // adds 128 to signed bytes
+      std::memcpy(codes, &quad, 4);
+    }
+  }
+  return -1;
+}
+
 void unpack_strip_row(WeightFormat format, const uint8_t* strip, int64_t lane, int64_t cols,
                       float* out) {
   const StripLayout layout = strip_layout(format);
+  if (layout.one_scale) {
+    float scale;
+    std::memcpy(&scale, strip + lane * 4, 4);
+    for (int64_t k = 0; k < cols; ++k) {
+      const int32_t code = strip_code(layout, strip + strip_header_bytes(layout), lane, k);
+      out[k] = scale * static_cast<float>(code - layout.code_offset);
+    }
+    return;
+  }
   for (int64_t k = 0; k < cols; k += layout.block_inputs, strip += block_bytes(layout)) {
     unpack_row_block(layout, strip, lane, out + k);
   }

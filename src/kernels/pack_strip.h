@@ -15,6 +15,11 @@ namespace sparrow {
 int64_t pack_strip_row(WeightFormat format, TensorType type, const std::byte* row, int64_t cols,
                        int64_t lane, uint8_t* strip);
 
+// As above for kI8Row, of a type of 8-bit groups that divide the row. Returns the first block whose
+// scale is not finite or not that of the row.
+int64_t pack_one_scale_row(TensorType type, const std::byte* row, int64_t cols, int64_t lane,
+                           uint8_t* strip);
+
 void unpack_strip_row(WeightFormat format, const uint8_t* strip, int64_t lane, int64_t cols,
                       float* out);
 

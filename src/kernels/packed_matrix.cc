@@ -6,6 +6,7 @@
 
 #include "kernels/pack_strip.h"
 #include "kernels/strip_layout.h"
+#include "quant/convert_int_groups.h"
 #include "tensor/half.h"
 
 namespace sparrow {
@@ -15,7 +16,9 @@ int64_t plain_element_bytes(WeightFormat format) { return format == WeightFormat
 
 int64_t strip_bytes_of(WeightFormat format, int64_t cols) {
   const StripLayout layout = strip_layout(format);
-  if (is_grouped(format)) return cols / layout.block_inputs * block_bytes(layout);
+  if (is_grouped(format)) {
+    return strip_header_bytes(layout) + cols / layout.block_inputs * block_bytes(layout);
+  }
   // Strips start on cache lines whatever cols is: 32 elements are at least 64 bytes.
   return cols * kStripRows * plain_element_bytes(format);
 }
@@ -55,6 +58,7 @@ constexpr FormatOfType kFormats[] = {
 }  // namespace
 
 const char* weight_format_name(WeightFormat format) {
+  if (format == WeightFormat::kI8Row) return "I8ROW";
   return tensor_type_info(tensor_type_for(format)).name;
 }
 
@@ -68,7 +72,13 @@ WeightFormat weight_format_for(TensorType type) {
   return WeightFormat::kF32;
 }
 
+WeightFormat weight_format_for_row_scales(TensorType type, int64_t cols) {
+  const bool fits = cols <= max_row_inputs(strip_layout(WeightFormat::kI8Row));
+  return is_int8_group(type) && fits ? WeightFormat::kI8Row : weight_format_for(type);
+}
+
 TensorType tensor_type_for(WeightFormat format) {
+  if (format == WeightFormat::kI8Row) return TensorType::kI8G32;
   for (const FormatOfType& pair : kFormats) {
     if (pair.format == format) return pair.type;
   }
@@ -86,10 +96,15 @@ Result<PackedMatrix> PackedMatrix::shaped(WeightFormat format, int64_t rows, int
       rows + kStripRows > (int64_t{1} << 44) / cols) {
     return invalid_argument(fmt::format("matrix of {} x {}: size out of range", rows, cols));
   }
-  const int32_t block = strip_layout(format).block_inputs;
-  if (cols % block != 0) {
+  const StripLayout layout = strip_layout(format);
+  if (cols % layout.block_inputs != 0) {
     return invalid_argument(fmt::format("matrix of {} x {}: rows of {} need a multiple of {}", rows,
-                                        cols, weight_format_name(format), block));
+                                        cols, weight_format_name(format), layout.block_inputs));
+  }
+  if (cols > max_row_inputs(layout)) {
+    return invalid_argument(fmt::format("matrix of {} x {}: rows of {} hold at most {} values",
+                                        rows, cols, weight_format_name(format),
+                                        max_row_inputs(layout)));
   }
   PackedMatrix matrix;
   matrix.view_ = {nullptr, strip_bytes_of(format, cols), rows, cols, format};
@@ -116,7 +131,9 @@ Result<PackedMatrix> PackedMatrix::in_memory(WeightFormat format, int64_t rows, 
 
 Status PackedMatrix::pack_rows(int64_t row_begin, int64_t num_rows, TensorType type,
                                std::span<const std::byte> bytes) {
-  if (weight_format_for(type) != view_.format) {
+  const bool one_scale = view_.format == WeightFormat::kI8Row && is_int8_group(type) &&
+                         cols() % tensor_type_info(type).block_elements == 0;
+  if (!one_scale && weight_format_for(type) != view_.format) {
     return invalid_argument(fmt::format("cannot pack {} rows into a {} matrix",
                                         tensor_type_info(type).name,
                                         weight_format_name(view_.format)));
@@ -134,14 +151,17 @@ Status PackedMatrix::pack_rows(int64_t row_begin, int64_t num_rows, TensorType t
     uint8_t* strip = data_ + row / kStripRows * view_.strip_bytes;
     const int64_t lane = row % kStripRows;
     int64_t bad_group = -1;
-    if (is_grouped(view_.format)) {
+    if (one_scale) {
+      bad_group = pack_one_scale_row(type, source, cols(), lane, strip);
+    } else if (is_grouped(view_.format)) {
       bad_group = pack_strip_row(view_.format, type, source, cols(), lane, strip);
     } else {
       pack_plain_row(strip, lane, source, cols(), plain_element_bytes(view_.format));
     }
     if (bad_group >= 0) {
-      return data_loss(fmt::format("row {}, group {}: a scale or minimum is not a finite number",
-                                   index, bad_group));
+      return data_loss(fmt::format("row {}, group {}: a scale{}", index, bad_group,
+                                   one_scale ? " is not finite or not that of the whole row"
+                                             : " or minimum is not a finite number"));
     }
   }
   return ok_status();

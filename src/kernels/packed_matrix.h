@@ -6,9 +6,11 @@
 //   ASSIGN_OR_RETURN(PackedMatrix matrix, PackedMatrix::allocate(format, rows, cols));
 //   RETURN_IF_ERROR(matrix.pack_rows(0, rows, source.type, source.bytes));
 //
+// A kI8Row matrix takes I8G32, I8G64 and I8G128 rows whose blocks all have the same scale.
+//
 // pack_rows may be called from several threads for disjoint ranges of whole strips. Errors: a
 // grouped format whose cols are no multiple of its block, a source of another type, a scale that is
-// not finite.
+// not finite, a row of kI8Row whose scales differ or whose sums could pass int32.
 
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +28,8 @@ const char* weight_format_name(WeightFormat format);
 // several the one of the same name).
 WeightFormat weight_format_for(TensorType type);
 TensorType tensor_type_for(WeightFormat format);
+// As weight_format_for() for rows of `cols` values whose blocks all have the row's scale.
+WeightFormat weight_format_for_row_scales(TensorType type, int64_t cols);
 
 class PackedMatrix {
  public:

@@ -105,6 +105,62 @@ TEST(PackedMatrix, UnpackRow_OfEveryOtherType_ReturnsTheExactSourceValues) {
   }
 }
 
+// One scale per row, from blocks of any size, is what the blocks say; the smaller blocks of the
+// same rows pack to the same bytes.
+TEST(PackedMatrix, OneScalePerRow_FromEveryBlockSize_ReturnsTheExactSourceValues) {
+  const int64_t rows = 35, cols = 384;
+  for (const TensorType type : {TensorType::kI8G32, TensorType::kI8G64, TensorType::kI8G128}) {
+    std::vector<std::byte> bytes = random_block_rows(type, rows, cols, 9, 0.3f);
+    const size_t row_bytes = tensor_row_bytes(type, cols);
+    for (int64_t r = 0; r < rows; ++r) {
+      set_all_scales(type, std::span(bytes).subspan(r * row_bytes, row_bytes),
+                     0.01f * static_cast<float>(r - 3));
+    }
+    PackedMatrix matrix = *PackedMatrix::allocate(WeightFormat::kI8Row, rows, cols);
+    const Status status = matrix.pack_rows(0, rows, type, bytes);
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_EQ(matrix.bytes(), 64 * (cols + 4));
+    EXPECT_EQ(matrix.bytes(), PackedMatrix::bytes_of(WeightFormat::kI8Row, rows, cols));
+    std::vector<float> expected(cols), found(cols);
+    for (int64_t r = 0; r < rows; ++r) {
+      dequantize_row(type, bytes.data() + row_bytes * r, cols, expected.data());
+      matrix.unpack_row(r, found.data());
+      EXPECT_EQ(found, expected) << tensor_type_info(type).name << " row " << r;
+    }
+  }
+}
+
+TEST(PackedMatrix, OneScalePerRow_ScalesThatDifferOrAreNotFinite_AreErrorsThatNameTheRow) {
+  const int64_t rows = 3, cols = 256;
+  const TensorType type = TensorType::kI8G64;
+  std::vector<std::byte> good = random_block_rows(type, rows, cols, 9, 0.3f);
+  set_all_scales(type, good, 0.25f);
+  PackedMatrix matrix = *PackedMatrix::allocate(WeightFormat::kI8Row, rows, cols);
+  ASSERT_TRUE(matrix.pack_rows(0, rows, type, good).ok());
+  for (const float scale : {0.2500001f, -0.25f, INFINITY, NAN}) {
+    std::vector<std::byte> bytes = good;
+    set_block_scales(type, bytes.data() + tensor_row_bytes(type, cols) + 2 * 68, scale, 0.0f);
+    const Status status = matrix.pack_rows(0, rows, type, bytes);
+    EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+    EXPECT_NE(status.message().find("row 1, group 2"), std::string::npos) << status.message();
+  }
+  std::vector<std::byte> bytes = good;
+  set_all_scales(type, bytes, INFINITY);  // all the same, and no number
+  EXPECT_EQ(matrix.pack_rows(0, rows, type, bytes).code(), StatusCode::kDataLoss);
+}
+
+TEST(PackedMatrix, OneScalePerRow_OtherTypesAndRowsTooLong_AreErrors) {
+  // 255 * 127 * 66,304 is the last below 2^31.
+  EXPECT_TRUE(PackedMatrix::allocate(WeightFormat::kI8Row, 1, 66'304).ok());
+  EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kI8Row, 1, 66'336).ok());
+  EXPECT_FALSE(PackedMatrix::allocate(WeightFormat::kI8Row, 1, 48).ok());
+  PackedMatrix matrix = *PackedMatrix::allocate(WeightFormat::kI8Row, 1, 96);
+  for (const TensorType type : {TensorType::kQ8_0, TensorType::kI4G32, TensorType::kI8G128}) {
+    const std::vector<std::byte> bytes(1000);
+    EXPECT_EQ(matrix.pack_rows(0, 1, type, bytes).code(), StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(PackedMatrix, PackRows_MinimumThatIsNotFinite_IsAnError) {
   for (const TensorType type : {TensorType::kQ4_1, TensorType::kQ4_K, TensorType::kQ2_K}) {
     std::vector<std::byte> bytes = random_block_rows(type, 1, 256, 1, 1.0f);

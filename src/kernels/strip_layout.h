@@ -16,16 +16,20 @@
 //                 nibbles with b = 1 or 2 high bits: the nibbles of each 32 / b inputs behind
 //                 [32 rows][4] bytes of high bits, byte i of a row holds those of input i in its
 //                 lowest b bits, then those of inputs 4 + i, 8 + i, ...
-// Every part is a multiple of 64 bytes. The value of input k of a row is
+// With one scale per row (kI8Row) the strip begins with the scales and holds nothing but codes
+// behind them; its blocks are only the unit in which inputs come. Every part is a multiple of 64
+// bytes. The value of input k of a row is
 //   scale * group scale * (code - offset - zero) +- minimum * group minimum
 // with a minus in super-blocks and 1 for parts the format lacks. The arithmetic of one block is
 //   total = sum over groups of  group scale * sum of (code - offset - zero) * x     exact, int32
 //   low   = sum over groups of  group minimum * sum of x                            exact, int32
 //   sum   = fma(total, scale, sum), then with minima  sum = fma(+-low, minimum, sum)
-// with x int8 in [-127, 127]. The largest |total| is that of Q6_K: 256 inputs * 127 * |code| 32 *
+// with x int8 in [-127, 127]. One scale per row: total is over the whole row, and there is one such
+// step, the last. The largest |total| is that of Q6_K: 256 inputs * 127 * |code| 32 *
 // |scale| 128 = 133,169,152, far below 2^31; the others: Q5_K 256 * 127 * 31 * 63 = 63.5 million,
 // Q3_K 256 * 127 * 4 * 32, Q2_K 256 * 127 * 3 * 15, integer groups 128 * 127 * 255. |low| is at
-// most 256 * 127 * 63. Their conversion to fp32 is one more rounding, the same everywhere.
+// most 256 * 127 * 63. A whole row is bounded by max_row_inputs(). Their conversion to fp32 is one
+// more rounding, the same everywhere.
 
 #include "kernels/kernels.h"
 
@@ -41,8 +45,19 @@ struct StripLayout {
   bool wide_scales;   // fp32
   bool minima;
   bool zeros;
-  bool super;  // group scales and, with minima, group minima
+  bool super;              // group scales and, with minima, group minima
+  bool one_scale = false;  // per row
 };
+
+// Byte products of x86 take unsigned weights, those of ARM signed ones. Where codes lie plus 128
+// the loop of AVX-512 and AVX-VNNI has no xor for each vector of them: on Zen 4, which does it
+// beside the products, 1 to 3 % for 1 to 4 tokens and nothing above; where it takes a product's
+// port, more.
+#if defined(__x86_64__)
+constexpr int32_t kRowCodeOffset = 128;
+#else
+constexpr int32_t kRowCodeOffset = 0;
+#endif
 
 static constexpr StripLayout strip_layout(WeightFormat format) {
   switch (format) {
@@ -76,6 +91,10 @@ static constexpr StripLayout strip_layout(WeightFormat format) {
       return {64, 64, 0, 0, false, 0, true, false, false, false};
     case WeightFormat::kI8G128:
       return {128, 128, 0, 0, false, 0, true, false, false, false};
+    case WeightFormat::kI8Row:
+      return {
+          32,    32,  kRowCodeOffset, kRowCodeOffset == 0 ? 0 : 255, false, 0, true, false, false,
+          false, true};
     case WeightFormat::kF32:
     case WeightFormat::kF16:
     case WeightFormat::kBF16:
@@ -120,7 +139,18 @@ static constexpr int32_t unit_bytes(const StripLayout& layout) {
   return (inputs * kStripRows / 2) + (layout.high_bits == 0 ? 0 : kStripRows * 4);
 }
 static constexpr int32_t block_bytes(const StripLayout& layout) {
-  return codes_at(layout) + layout.block_inputs / unit_inputs(layout) * unit_bytes(layout);
+  return (layout.one_scale ? 0 : codes_at(layout)) +
+         layout.block_inputs / unit_inputs(layout) * unit_bytes(layout);
+}
+// Bytes in front of the first block.
+static constexpr int32_t strip_header_bytes(const StripLayout& layout) {
+  return layout.one_scale ? codes_at(layout) : 0;
+}
+
+// Inputs of a row. The sums of a row with one scale are int32, of bytes up to 255 times 127.
+static constexpr int64_t max_row_inputs(const StripLayout& layout) {
+  return layout.one_scale ? INT32_MAX / (255 * 127) / layout.block_inputs * layout.block_inputs
+                          : int64_t{1} << 31;
 }
 
 // Code of one row's input inside a block, without its offset.

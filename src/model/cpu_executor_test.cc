@@ -51,12 +51,18 @@ std::unique_ptr<CpuExecutor> make_loaded(GeneratedWeights& weights,
 }
 
 // Every instruction set and every kind of weights: the contract holds for each.
-class CpuExecutorContract : public testing::TestWithParam<std::tuple<std::string, TensorType>> {
+struct ContractCase {
+  std::string isa;
+  TensorType type;
+  bool one_scale_per_row = false;
+};
+
+class CpuExecutorContract : public testing::TestWithParam<ContractCase> {
  protected:
   CpuExecutorContract()
-      : weights_(config_for(std::get<1>(GetParam())), 3, std::get<1>(GetParam())) {
+      : weights_(config_for(GetParam().type), 3, GetParam().type, GetParam().one_scale_per_row) {
     options_ = small_options();
-    options_.isa = std::get<0>(GetParam());
+    options_.isa = GetParam().isa;
   }
   // All logits of the prompt, computed alone and in one piece by one thread.
   std::vector<std::vector<float>> expected(int num_tokens) {
@@ -209,15 +215,16 @@ TEST_P(CpuExecutorContract, Drafts_SameTokensAndLogprobsAsOneAtATime) {
   }
 }
 
-std::vector<std::tuple<std::string, TensorType>> contract_cases() {
-  std::vector<std::tuple<std::string, TensorType>> cases;
+std::vector<ContractCase> contract_cases() {
+  std::vector<ContractCase> cases;
   for (const Kernels* kernels : runnable_kernels()) {
     const bool oracle = std::string_view(kernels->name) == "scalar";  // slow: fewer types
     for (const TensorType type :
          {TensorType::kF32, TensorType::kBF16, TensorType::kQ8_0, TensorType::kQ4_0}) {
       if (oracle && (type == TensorType::kF32 || type == TensorType::kQ4_0)) continue;
-      cases.emplace_back(kernels->name, type);
+      cases.push_back({kernels->name, type});
     }
+    cases.push_back({kernels->name, TensorType::kI8G32, true});
   }
   // The block formats share their code: each once on the best instruction set. That all sets return
   // the same bits is tested with the kernels.
@@ -226,15 +233,16 @@ std::vector<std::tuple<std::string, TensorType>> contract_cases() {
         TensorType::kQ2_K, TensorType::kQ4_1, TensorType::kQ5_1, TensorType::kI4G32,
         TensorType::kI4G64, TensorType::kI4G128, TensorType::kI8G32, TensorType::kI8G64,
         TensorType::kI8G128, TensorType::kF16}) {
-    cases.emplace_back(runnable_kernels().back()->name, type);
+    cases.push_back({runnable_kernels().back()->name, type});
   }
   return cases;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CpuExecutorContract, testing::ValuesIn(contract_cases()),
                          [](const auto& test) {
-                           return std::get<0>(test.param) + "_" +
-                                  tensor_type_info(std::get<1>(test.param)).name;
+                           const ContractCase& one = test.param;
+                           return one.isa + "_" + tensor_type_info(one.type).name +
+                                  (one.one_scale_per_row ? "_row_scales" : "");
                          });
 
 TEST(CpuExecutor, PendingTokens_SameTextAsKnownTokens) {

@@ -17,17 +17,26 @@ bool is_plain(TensorType type) {
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
 
-// The row format a matrix is packed in.
-TensorType packed_type(const std::string& name, const SourceTensor& tensor, bool tied,
-                       const PackedFormats& formats) {
+// What a matrix is packed as, and the row format its rows have when they are packed.
+struct Packing {
+  TensorType rows;
+  WeightFormat format;
+};
+
+Packing packing_of(const std::string& name, const SourceTensor& tensor, bool tied,
+                   const PackedFormats& formats) {
   std::optional<WeightFormat> format;
   if (name == kHead || (tied && name == kEmbedding)) format = formats.head;
   if (!format && name == kEmbedding) format = formats.embedding;
   if (!format && is_plain(tensor.type)) format = formats.plain;
-  if (!format) return tensor.type;
+  const Packing as_it_is = {
+      tensor.type, tensor.one_scale_per_row ? weight_format_for_row_scales(tensor.type, tensor.cols)
+                                            : weight_format_for(tensor.type)};
+  if (!format) return as_it_is;
   const TensorType wanted = tensor_type_for(*format);
   CHECK(can_quantize(wanted));
-  return tensor.cols % tensor_type_info(wanted).block_elements == 0 ? wanted : tensor.type;
+  if (tensor.cols % tensor_type_info(wanted).block_elements != 0) return as_it_is;
+  return {wanted, weight_format_for(wanted)};
 }
 
 // Loads tensors of one source. Rows are packed by all threads, a strip at a time; the scratch of a
@@ -45,15 +54,15 @@ class WeightLoader {
 
   Status load_matrix(const std::string& name, PackedMatrix& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
-    const TensorType type = packed_type(name, tensor, source_.config().tied_embeddings, formats_);
-    ASSIGN_OR_RETURN(out, next_matrix(weight_format_for(type), tensor));
+    const Packing packing = packing_of(name, tensor, source_.config().tied_embeddings, formats_);
+    ASSIGN_OR_RETURN(out, next_matrix(packing.format, tensor));
     std::vector<Status> failures(scratch_.size());
     const int64_t step = strips_per_piece(tensor);
     for (int64_t begin = 0; begin < out.num_strips(); begin += step) {
       const int64_t end = std::min(begin + step, out.num_strips());
       pool_.parallel_for(end - begin, [&](int64_t index, int worker) {
-        Status status =
-            pack_strip(tensor, type, begin + index, scratch_[static_cast<size_t>(worker)], out);
+        Status status = pack_strip(tensor, packing.rows, begin + index,
+                                   scratch_[static_cast<size_t>(worker)], out);
         if (!status.ok()) failures[static_cast<size_t>(worker)] = std::move(status);
       });
       const int64_t row = begin * kStripRows;
@@ -211,7 +220,7 @@ Result<int64_t> packed_weights_bytes(const TensorSource& source, const PackedFor
       bytes += layout.rows * layout.cols * static_cast<int64_t>(sizeof(float));
       continue;
     }
-    const WeightFormat packed = weight_format_for(packed_type(layout.name, tensor, tied, formats));
+    const WeightFormat packed = packing_of(layout.name, tensor, tied, formats).format;
     bytes += PackedMatrix::bytes_of(packed, layout.rows, layout.cols);
   }
   return bytes;

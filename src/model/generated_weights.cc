@@ -68,8 +68,12 @@ ModelConfig small_model_config() {
   return config;
 }
 
-GeneratedWeights::GeneratedWeights(const ModelConfig& config, uint64_t seed, TensorType matrix_type)
-    : config_(config), seed_(seed), matrix_type_(matrix_type) {
+GeneratedWeights::GeneratedWeights(const ModelConfig& config, uint64_t seed, TensorType matrix_type,
+                                   bool one_scale_per_row)
+    : config_(config),
+      seed_(seed),
+      matrix_type_(matrix_type),
+      one_scale_per_row_(one_scale_per_row) {
   for (const LayoutTensor& tensor : qwen2_tensor_layout(config)) {
     add(tensor.name, tensor.rows, tensor.cols, tensor.is_vector);
   }
@@ -98,7 +102,16 @@ void GeneratedWeights::add(const std::string& name, int64_t rows, int64_t cols, 
     dequantize_row(TensorType::kBF16, rounded.data(), cols, back.data());
     std::memcpy(owned.bytes.data(), back.data(), owned.bytes.size());
   }
-  owned.view = {type, rows, cols, owned.bytes};
+  const bool row_scales = one_scale_per_row_ && !is_vector;
+  for (int64_t row = 0; row_scales && row < rows; ++row) {
+    // Random bytes have a deviation of 74: values as large as those of other types, no two rows
+    // alike.
+    const float spread = 0.75f + 0.5f * static_cast<float>(row) / static_cast<float>(rows);
+    set_all_scales(type,
+                   std::span(owned.bytes).subspan(static_cast<size_t>(row) * row_bytes, row_bytes),
+                   scale_of(name, cols) * 0.577f / 74.0f * spread);
+  }
+  owned.view = {type, rows, cols, owned.bytes, row_scales};
 }
 
 bool GeneratedWeights::contains(std::string_view name) const {

@@ -21,9 +21,9 @@ class GeneratedWeights : public TensorSource {
  public:
   // Matrices (embedding and head included) get matrix_type where their rows are whole blocks, else
   // F32; types without a quantizer get random blocks of like size. Norms and biases are F32; with
-  // BF16 matrices they hold values rounded to BF16.
+  // BF16 matrices they hold values rounded to BF16. one_scale_per_row: of matrices of 8-bit groups.
   GeneratedWeights(const ModelConfig& config, uint64_t seed,
-                   TensorType matrix_type = TensorType::kF32);
+                   TensorType matrix_type = TensorType::kF32, bool one_scale_per_row = false);
 
   const ModelConfig& config() const override { return config_; }
   bool contains(std::string_view name) const override;
@@ -44,6 +44,7 @@ class GeneratedWeights : public TensorSource {
   const ModelConfig config_;
   const uint64_t seed_;
   const TensorType matrix_type_;
+  const bool one_scale_per_row_;
   std::map<std::string, Owned, std::less<>> tensors_;
 };
 

@@ -2,6 +2,8 @@
 // reference forward pass over the values that were packed.
 #include <gtest/gtest.h>
 
+#include "base/compute_pool.h"
+#include "model/cpu_weights.h"
 #include "model/executor_driver.h"
 #include "model/files/quantized_checkpoint.h"
 #include "model/golden_file.h"
@@ -49,6 +51,33 @@ TEST(QuantizedModel, LogitsAreThoseOfThePackedValues) {
     driver.run_all(sequence, 4);
     const std::vector<float>& logits = driver.logits(sequence, rows[0]);
     EXPECT_LT(relative_l2(logits, expected), one.bound) << model->weights->format_name();
+  }
+}
+
+// One scale a row is held once, not in every block: the matrices that have it take 8 bits a weight.
+TEST(QuantizedModel, EightBitsPerChannel_ArePackedWithOneScaleARow) {
+  for (const CheckpointKind kind : {CheckpointKind::kPacked8, CheckpointKind::kInt8}) {
+    for (const int64_t group_size : {-1, 128}) {
+      const TemporaryDirectory temporary;
+      make_checkpoint({.kind = kind, .group_size = group_size}).write(temporary.path());
+      const Result<ModelFiles> model = open_model(temporary.path());
+      ASSERT_TRUE(model.ok()) << model.message();
+      ComputePool pool(1);
+      const Result<CpuWeights> weights = load_cpu_weights(*model->weights, {}, pool);
+      ASSERT_TRUE(weights.ok()) << weights.message();
+      EXPECT_EQ(weights->total_bytes(), packed_weights_bytes(*model->weights, {}).value());
+      const CpuLayerWeights& layer = weights->layers[0];
+      // Rows of 384 inputs in groups of 128 have three scales.
+      EXPECT_EQ(layer.down.format(), group_size < 0 ? WeightFormat::kI8Row : WeightFormat::kI8G128);
+      if (group_size < 0) {
+        EXPECT_EQ(layer.down.bytes(), layer.down.rows() * (layer.down.cols() + 4));
+      }
+      // Another format that was asked for wins.
+      const Result<CpuWeights> head =
+          load_cpu_weights(*model->weights, {.head = WeightFormat::kQ8_0}, pool);
+      ASSERT_TRUE(head.ok()) << head.message();
+      EXPECT_EQ(head->head().format(), WeightFormat::kQ8_0);
+    }
   }
 }
 

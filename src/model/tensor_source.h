@@ -23,6 +23,7 @@ struct SourceTensor {
   int64_t rows = 1;  // 1 for vectors (norms, biases)
   int64_t cols = 0;  // row length = inputs of a matrix
   std::span<const std::byte> bytes;
+  bool one_scale_per_row = false;  // blocks of 8-bit groups that all carry the scale of their row
 
   size_t row_bytes() const { return static_cast<size_t>(bytes.size() / static_cast<size_t>(rows)); }
   std::span<const std::byte> row_span(int64_t row_begin, int64_t num_rows) const {

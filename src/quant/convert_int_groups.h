@@ -13,6 +13,7 @@ namespace sparrow {
 // Whether the type is one of kI4G* and kI8G*.
 bool is_int_group(TensorType type);
 bool is_int4_group(TensorType type);
+inline bool is_int8_group(TensorType type) { return is_int_group(type) && !is_int4_group(type); }
 
 // `type` must be a grouped integer, cols a multiple of its block. Rows may be unaligned.
 void dequantize_int_groups(TensorType type, const std::byte* row, int64_t cols, float* out);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "quant/tensor_type.h"
@@ -43,6 +44,14 @@ inline void set_block_scales(TensorType type, std::byte* block, float scale, flo
   const uint16_t second = f16_from_float(minimum);
   std::memcpy(block + fields[0], &first, 2);
   if (fields.size() > 1) std::memcpy(block + fields[1], &second, 2);
+}
+
+// One scale for all blocks of some rows.
+inline void set_all_scales(TensorType type, std::span<std::byte> rows, float scale) {
+  const auto step = static_cast<size_t>(tensor_type_info(type).block_bytes);
+  for (size_t at = 0; at < rows.size(); at += step) {
+    set_block_scales(type, rows.data() + at, scale, 0.0f);
+  }
 }
 
 // Scales (in plain types: elements) are normal with the deviation given, as are minima.

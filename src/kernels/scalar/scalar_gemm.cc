@@ -83,6 +83,21 @@ void grouped_strip(const PackedView& weights, const uint8_t* strip, const int8_t
   for (float& sum : sums) sum *= scale;
 }
 
+void one_scale_strip(const PackedView& weights, const uint8_t* strip, const int8_t* x, float scale,
+                     float (&sums)[kStripRows]) {
+  const StripLayout layout = strip_layout(weights.format);
+  const uint8_t* codes = strip + strip_header_bytes(layout);
+  for (int64_t lane = 0; lane < kStripRows; ++lane) {
+    int32_t total = 0;
+    for (int64_t k = 0; k < weights.cols; ++k) {
+      total += (strip_code(layout, codes, lane, k) - layout.code_offset) * x[k];
+    }
+    float row_scale;
+    std::memcpy(&row_scale, strip + lane * 4, 4);
+    sums[lane] = std::fma(static_cast<float>(total), row_scale, sums[lane]) * scale;
+  }
+}
+
 }  // namespace
 
 void gemm(const GemmArgs& args) {
@@ -94,7 +109,10 @@ void gemm(const GemmArgs& args) {
     const int64_t row_begin = strip_id * kStripRows;
     for (int64_t token = 0; token < inputs.num_tokens; ++token) {
       float sums[kStripRows] = {};
-      if (grouped) {
+      if (strip_layout(weights.format).one_scale) {
+        one_scale_strip(weights, strip, inputs.quantized + token * inputs.quantized_stride,
+                        inputs.scales[token], sums);
+      } else if (grouped) {
         grouped_strip(weights, strip, inputs.quantized + token * inputs.quantized_stride,
                       inputs.scales[token], sums);
       } else {

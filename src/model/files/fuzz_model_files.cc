@@ -53,7 +53,9 @@ class MemoryFile {
 void check_packed_row(const SourceTensor& tensor) {
   const std::span<const std::byte> row = tensor.bytes.first(tensor.row_bytes());
   if (first_non_finite(tensor.type, row) >= 0) return;
-  const WeightFormat format = weight_format_for(tensor.type);
+  const WeightFormat format = tensor.one_scale_per_row
+                                  ? weight_format_for_row_scales(tensor.type, tensor.cols)
+                                  : weight_format_for(tensor.type);
   Result<PackedMatrix> matrix = PackedMatrix::allocate(format, 1, tensor.cols);
   CHECK(matrix.ok() && matrix->pack_rows(0, 1, tensor.type, row).ok());
   std::vector<float> expected(static_cast<size_t>(tensor.cols)), found(expected.size());

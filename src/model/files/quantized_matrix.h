@@ -31,6 +31,10 @@ struct QuantizedMatrix {
   std::vector<int32_t> group_of_input;  // only where it is not input / group_size; checked
 
   int64_t num_groups() const { return cols / group_size; }
+  // 8-bit rows whose blocks all carry the same scale.
+  bool one_scale_per_row() const {
+    return bits == 8 && num_groups() == 1 && group_of_input.empty();
+  }
   // The row format convert_matrix() writes; group_size must be a multiple of 32.
   TensorType block_type() const;
 };

@@ -304,6 +304,7 @@ Result<SourceTensor> QuantizedTensorSource::describe(std::string_view name) cons
   view.type = found->second.block_type();
   view.rows = found->second.rows;
   view.cols = found->second.cols;
+  view.one_scale_per_row = found->second.one_scale_per_row();
   return view;
 }
 

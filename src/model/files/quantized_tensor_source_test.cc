@@ -87,6 +87,12 @@ TEST_F(QuantizedTensorSourceTest, EveryKindAndGroup_GivesExactlyTheValuesThatWer
           make_checkpoint({.kind = kind, .group_size = group.group_size, .seed = 7}));
       const bool eight = kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8;
       EXPECT_EQ(type_of(model, std::string(kUp) + ".weight"), eight ? group.up8 : group.up4);
+      // Rows of 384 inputs: described and read alike.
+      const std::string down = std::string(kDown) + ".weight";
+      const SourceTensor read = model.weights->tensor(down).value();
+      EXPECT_EQ(read.one_scale_per_row, eight && group.group_size < 0);
+      EXPECT_EQ(model.weights->describe(down)->one_scale_per_row, read.one_scale_per_row);
+      model.weights->release(read);
     }
   }
 }
