@@ -57,17 +57,14 @@ class WeightLoader {
     const Packing packing = packing_of(name, tensor, source_.config().tied_embeddings, formats_);
     ASSIGN_OR_RETURN(out, next_matrix(packing.format, tensor));
     std::vector<Status> failures(scratch_.size());
-    const int64_t step = strips_per_piece(tensor);
-    for (int64_t begin = 0; begin < out.num_strips(); begin += step) {
-      const int64_t end = std::min(begin + step, out.num_strips());
-      pool_.parallel_for(end - begin, [&](int64_t index, int worker) {
-        Status status = pack_strip(tensor, packing.rows, begin + index,
-                                   scratch_[static_cast<size_t>(worker)], out);
-        if (!status.ok()) failures[static_cast<size_t>(worker)] = std::move(status);
-      });
-      const int64_t row = begin * kStripRows;
-      source_.release_rows(tensor, row, std::min(end * kStripRows, tensor.rows) - row);
-    }
+    // Shared out as products are, so that on several memory nodes a thread's strips are near it.
+    pool_.parallel_for(out.num_strips(), [&](int64_t strip, int worker) {
+      Status status =
+          pack_strip(tensor, packing.rows, strip, scratch_[static_cast<size_t>(worker)], out);
+      if (!status.ok()) failures[static_cast<size_t>(worker)] = std::move(status);
+      const int64_t row = strip * kStripRows;
+      source_.release_rows(tensor, row, std::min<int64_t>(kStripRows, tensor.rows - row));
+    });
     source_.release(tensor);
     for (const Status& failure : failures) {
       if (!failure.ok()) return Status(failure.code(), name + ": " + failure.message());
@@ -91,13 +88,6 @@ class WeightLoader {
     std::vector<float> values;         // one row
     std::vector<std::byte> converted;  // one strip
   };
-
-  // Of the source, between two releases: much less than the weights, enough for every thread.
-  static int64_t strips_per_piece(const SourceTensor& tensor) {
-    constexpr int64_t kPieceBytes = 8 << 20;
-    const int64_t strip_bytes = static_cast<int64_t>(tensor.row_bytes()) * kStripRows;
-    return std::max<int64_t>(kPieceBytes / std::max<int64_t>(strip_bytes, 1), 1);
-  }
 
   Result<PackedMatrix> next_matrix(WeightFormat format, const SourceTensor& tensor) {
     const int64_t bytes = PackedMatrix::bytes_of(format, tensor.rows, tensor.cols);

@@ -1,6 +1,6 @@
 #pragma once
 // CpuWeights: the model's matrices packed in strips for the kernels, norms and biases as fp32.
-// Pulled from a TensorSource a few megabytes at a time; the peak is the packed weights and those.
+// Pulled from a TensorSource a strip at a time; the peak is the packed weights and little more.
 // Immutable after loading; thread-safe for reading.
 
 #include <cstdint>

@@ -43,8 +43,8 @@ class TensorSource {
   virtual Result<SourceTensor> describe(std::string_view name) const { return tensor(name); }
   // The executor has packed this tensor: its pages need not stay resident.
   virtual void release(const SourceTensor& tensor) const = 0;
-  // The same for some rows of it, before the rest is packed. The tensor must be released all the
-  // same.
+  // The same for some rows of it, before the rest is packed; from any thread. The tensor must be
+  // released all the same.
   virtual void release_rows(const SourceTensor& /*tensor*/, int64_t /*row_begin*/,
                             int64_t /*num_rows*/) const {}
   // One line for the log: "safetensors BF16", "GGUF Q8_0".

@@ -97,7 +97,11 @@ bool Generation::replay() {
   const std::vector<StreamEvent>& events = *answers_.replay;
   if (responder_->closed()) cancel();
   while (!over_ && num_replayed_ < events.size() && buffer_.size() < kReplayBytes) {
-    on_event(next_replay_part());
+    try {
+      on_event(next_replay_part());
+    } catch (...) {  // of the copy: on_event() has its own
+      fail_by_exception(buffer_.size());
+    }
   }
   return flush();
 }
