@@ -36,7 +36,8 @@ class Server:
         self._queue = queue.Queue()
         self.process = subprocess.Popen([BINARY, "serve", "--port", "0", *map(str, arguments)], stderr=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env={**clean_environment(), **(environment or {})})
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.url = self.wait_for_line(ready, START_SECONDS).group(1)
         self.host, port = re.match(r"https?://\[?([^\]/]+?)\]?:(\d+)", self.url).groups()
         self.port = int(port)
@@ -112,8 +113,11 @@ class Server:
             assert time.monotonic() < deadline, {name: now[name] for name in names}
 
     def stop(self, sign=signal.SIGTERM):
+        """The exit code; every line it logged is in `lines` then."""
         self.process.send_signal(sign)
-        return self.process.wait(timeout=60)
+        code = self.process.wait(timeout=60)
+        self._reader.join(timeout=60)
+        return code
 
     def __enter__(self):
         return self
