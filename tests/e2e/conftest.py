@@ -113,10 +113,13 @@ class Server:
             assert time.monotonic() < deadline, {name: now[name] for name in names}
 
     def stop(self, sign=signal.SIGTERM):
-        """The exit code; every line it logged is in `lines` then."""
         self.process.send_signal(sign)
-        code = self.process.wait(timeout=60)
-        self._reader.join(timeout=60)
+        return self.wait(60)
+
+    def wait(self, seconds):
+        """The exit code; every line it logged is in `lines` then."""
+        code = self.process.wait(timeout=seconds)
+        self._reader.join(timeout=seconds)
         return code
 
     def __enter__(self):

@@ -127,7 +127,7 @@ def test_limit_max_requests_drains_and_ends_with_zero(model):
         last = Stream(server)
         assert refused(server)
         assert last.whole()
-        assert server.process.wait(timeout=30) == 0
+        assert server.wait(30) == 0
         assert any("--limit-max-requests" in line for line in server.lines)
 
 
