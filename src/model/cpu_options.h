@@ -13,7 +13,8 @@
 namespace sparrow {
 
 // What matrices become while they are loaded; empty: they stay as the file has them. Needs a
-// quantizer (can_quantize), and rows that are whole blocks of the type: others stay as they are.
+// quantizer (can_quantize), and rows that are whole blocks of the type: else the next wish that
+// fits counts (head, embedding, plain), or they stay as they are; a warning says so.
 struct PackedFormats {
   std::optional<WeightFormat> plain;      // those of F32, F16 and BF16
   std::optional<WeightFormat> head;       // the head, whatever it is; also when it is the embedding

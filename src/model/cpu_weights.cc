@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
+#include "base/log.h"
 #include "model/files/tensor_layout.h"
 #include "quant/convert_row.h"
 
@@ -21,22 +23,32 @@ constexpr const char* kHead = "lm_head.weight";
 struct Packing {
   TensorType rows;
   WeightFormat format;
+  // A type that was asked for and whose blocks do not divide this matrix's rows.
+  std::optional<TensorType> unfit;
 };
 
+// The types asked for are tried from the particular to the general, so that one whose blocks do
+// not fit leaves the others in force.
 Packing packing_of(const std::string& name, const SourceTensor& tensor, bool tied,
                    const PackedFormats& formats) {
-  std::optional<WeightFormat> format;
-  if (name == kHead || (tied && name == kEmbedding)) format = formats.head;
-  if (!format && name == kEmbedding) format = formats.embedding;
-  if (!format && is_plain(tensor.type)) format = formats.plain;
-  const Packing as_it_is = {
-      tensor.type, tensor.one_scale_per_row ? weight_format_for_row_scales(tensor.type, tensor.cols)
-                                            : weight_format_for(tensor.type)};
-  if (!format) return as_it_is;
-  const TensorType wanted = tensor_type_for(*format);
-  CHECK(can_quantize(wanted));
-  if (tensor.cols % tensor_type_info(wanted).block_elements != 0) return as_it_is;
-  return {wanted, weight_format_for(wanted)};
+  const bool head = name == kHead || (tied && name == kEmbedding);
+  const std::optional<WeightFormat> wishes[] = {
+      head ? formats.head : std::nullopt, name == kEmbedding ? formats.embedding : std::nullopt,
+      is_plain(tensor.type) ? formats.plain : std::nullopt};
+  std::optional<TensorType> unfit;
+  for (const std::optional<WeightFormat>& wish : wishes) {
+    if (!wish) continue;
+    const TensorType wanted = tensor_type_for(*wish);
+    CHECK(can_quantize(wanted));
+    if (tensor.cols % tensor_type_info(wanted).block_elements == 0) {
+      return {wanted, weight_format_for(wanted), unfit};
+    }
+    if (!unfit) unfit = wanted;
+  }
+  return {tensor.type,
+          tensor.one_scale_per_row ? weight_format_for_row_scales(tensor.type, tensor.cols)
+                                   : weight_format_for(tensor.type),
+          unfit};
 }
 
 // Loads tensors of one source. Rows are packed by all threads, a strip at a time; the scratch of a
@@ -55,6 +67,7 @@ class WeightLoader {
   Status load_matrix(const std::string& name, PackedMatrix& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
     const Packing packing = packing_of(name, tensor, source_.config().tied_embeddings, formats_);
+    warn_of_unfit(name, tensor, packing);
     ASSIGN_OR_RETURN(out, next_matrix(packing.format, tensor));
     std::vector<Status> failures(scratch_.size());
     // Shared out as products are, so that on several memory nodes a thread's strips are near it.
@@ -74,11 +87,11 @@ class WeightLoader {
 
   Status load_vector(const std::string& name, std::vector<float>& out) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
-    if (first_non_finite(tensor.type, tensor.bytes) >= 0) {
-      return data_loss(name + ": a value is not a finite number");
-    }
     out.resize(static_cast<size_t>(tensor.rows * tensor.cols));
     dequantize_row(tensor.type, tensor.bytes.data(), tensor.rows * tensor.cols, out.data());
+    if (first_non_finite(TensorType::kF32, std::as_bytes(std::span(out))) >= 0) {
+      return data_loss(name + ": a value is not a finite number");
+    }
     source_.release(tensor);
     return ok_status();
   }
@@ -88,6 +101,14 @@ class WeightLoader {
     std::vector<float> values;         // one row
     std::vector<std::byte> converted;  // one strip
   };
+
+  // Once for a type: plain matrices of a model are many and mostly as wide as each other.
+  void warn_of_unfit(const std::string& name, const SourceTensor& tensor, const Packing& packing) {
+    if (!packing.unfit || !warned_of_.insert(*packing.unfit).second) return;
+    log_warning("{} is packed as {}: its rows of {} values are no whole blocks of {}", name,
+                tensor_type_info(packing.rows).name, tensor.cols,
+                tensor_type_info(*packing.unfit).name);
+  }
 
   Result<PackedMatrix> next_matrix(WeightFormat format, const SourceTensor& tensor) {
     const int64_t bytes = PackedMatrix::bytes_of(format, tensor.rows, tensor.cols);
@@ -114,13 +135,25 @@ class WeightLoader {
     const size_t row_bytes = tensor_row_bytes(type, tensor.cols);
     scratch.values.resize(static_cast<size_t>(tensor.cols));
     scratch.converted.resize(row_bytes * static_cast<size_t>(num_rows));
+    const std::span<std::byte> converted(scratch.converted);
     for (size_t row = 0; row < static_cast<size_t>(num_rows); ++row) {
       dequantize_row(tensor.type, bytes.data() + row * tensor.row_bytes(), tensor.cols,
                      scratch.values.data());
-      quantize_row(type, scratch.values.data(), tensor.cols,
-                   scratch.converted.data() + row * row_bytes);
+      // A code times a huge scale, or its rounding to the new type, may be infinite though the
+      // source is not.
+      const auto overflow = [&] {
+        return data_loss(fmt::format("row {}: a value is too large for {}",
+                                     row_begin + static_cast<int64_t>(row),
+                                     tensor_type_info(type).name));
+      };
+      if (first_non_finite(TensorType::kF32, std::as_bytes(std::span(scratch.values))) >= 0) {
+        return overflow();
+      }
+      const std::span<std::byte> to = converted.subspan(row * row_bytes, row_bytes);
+      quantize_row(type, scratch.values.data(), tensor.cols, to.data());
+      if (first_non_finite(type, to) >= 0) return overflow();
     }
-    return out.pack_rows(row_begin, num_rows, type, scratch.converted);
+    return out.pack_rows(row_begin, num_rows, type, converted);
   }
 
   const TensorSource& source_;
@@ -128,6 +161,7 @@ class WeightLoader {
   std::span<std::byte> memory_left_;
   ComputePool& pool_;
   std::vector<Scratch> scratch_;
+  std::set<TensorType> warned_of_;
 };
 
 Status load_layer(WeightLoader& loader, int32_t index, CpuLayerWeights& layer) {
