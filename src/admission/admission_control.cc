@@ -165,6 +165,8 @@ bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionReque
   const double care = caution(load, now);
   const double wait_ms = care * predicted_first_token_ms(load, ahead, request.num_prompt_tokens);
   verdict.predicted_wait_ms = wait_ms;
+  // Only steps teach a better pace: an idle machine tries what it believes to be too slow for.
+  if (load.num_running + load.num_waiting + ahead.num_sequences == 0) return true;
   const bool owes = last_appointment_ > now && !request.is_retry;
   const double share = owes ? kNewcomersShare : 1.0;
   if (options_.max_queue_wait_ms > 0 && wait_ms > share * options_.max_queue_wait_ms) {
@@ -189,8 +191,6 @@ bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionReque
     patience_ms = std::min(patience_ms.value_or(room_ms), room_ms);
   }
   if (!patience_ms || wait_ms <= share * *patience_ms) return true;
-  // Only steps teach a better pace: an idle machine tries what it believes to be too slow for.
-  if (load.num_running + load.num_waiting + ahead.num_sequences == 0) return true;
   verdict.retry_cannot_help = alone_ms > *patience_ms;
   if (!verdict.retry_cannot_help && wait_ms <= alone_ms) return true;  // nobody is in its way
   const double excess_ms = std::max(0.0, wait_ms - *patience_ms);

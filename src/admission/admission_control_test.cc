@@ -135,6 +135,18 @@ TEST(AdmissionControl, FastMoment_IsBelievedWhenItLasts) {
       << "slower counts at once";
 }
 
+// Found by the simulation: after a slow minute nobody waits any more, and nobody would be let in.
+TEST(AdmissionControl, SlowMomentThatIsOver_KeepsNobodyOutOfAnIdleMachine) {
+  AdmissionControl control(with_wait(1000));
+  LoadSnapshot slow = full_load(0);
+  slow.step_fixed_ms = 10'000;
+  control.decide(slow, plain(), at(0));
+  LoadSnapshot idle = full_load(0);
+  idle.num_running = 0;
+  idle.num_steps += 10;
+  EXPECT_EQ(control.decide(idle, plain(), at(0.1)).decision, Decision::kAccept);
+}
+
 TEST(AdmissionControl, QueueOfTheEngine_IsABound) {
   AdmissionOptions options = with_wait(0);
   options.max_num_queued_reqs = 8;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "admission/shorten_request.h"
 #include "api/friendly_message.h"
 #include "api/request/client_patience.h"
 
@@ -100,17 +101,6 @@ ApiError refusal(const Verdict& verdict) {
   }
   error.retry_cannot_help = verdict.retry_cannot_help;
   return error;
-}
-
-void shorten(const Shortening& shortening, Request& request) {
-  // What the client wrote about the least number of tokens stands.
-  if (shortening.max_tokens) {
-    request.stop.max_tokens = std::max(*shortening.max_tokens, request.stop.min_tokens);
-  }
-  if (shortening.temperature) request.sampling.temperature = *shortening.temperature;
-  if (shortening.thinking_budget) request.reasoning.max_tokens = *shortening.thinking_budget;
-  request.reasoning.answer_reserve =
-      std::max(request.reasoning.answer_reserve, shortening.answer_reserve);
 }
 
 std::string shortened_names(const Shortening& shortening) {

@@ -25,6 +25,9 @@ TEST(EngineSimulation, RandomLives_KeepEveryPromise) {
   EXPECT_GT(counts.num_preemptions, kNumSeeds);
   EXPECT_GT(counts.num_accepted, counts.num_tokens / 20);
   EXPECT_GT(counts.num_drafted, counts.num_accepted + kNumSeeds);
+  EXPECT_GT(counts.num_refused_at_door, kNumSeeds);
+  EXPECT_GT(counts.num_shortened, kNumSeeds / 4);
+  EXPECT_GT(counts.num_messages, kNumSeeds / 10);
   EXPECT_GT(total(counts.faults), 10 * kNumSeeds);
   for (size_t kind = 0; kind < kNumFaultKinds; ++kind) {
     EXPECT_GT(counts.faults[kind], 10u) << fault_name(static_cast<FaultKind>(kind));

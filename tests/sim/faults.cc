@@ -40,6 +40,11 @@ constexpr std::array<Row, kNumFaultKinds> kRows = {{
     {"abort_all", 15},
     {"burst", 20},
     {"abrupt_end", 10},
+    {"hang_up_prepared", 300},
+    {"prep_stall", 300},
+    {"stale_snapshot", 500},
+    {"foreign_memory", 300},
+    {"early_return", 800},
 }};
 
 }  // namespace

@@ -44,6 +44,12 @@ enum class FaultKind : uint8_t {
   kAbortAll,
   kBurst,      // many requests at once: queue and inbox run over
   kAbruptEnd,  // the engine is destroyed with work in it
+  // The door, asked once per step, request or refusal.
+  kHangUpPrepared,  // while the request is prepared
+  kPrepStall,       // nothing is prepared: its queue runs over
+  kStaleSnapshot,   // decided on what the engine said a step earlier
+  kForeignMemory,   // others hold the device's memory
+  kEarlyReturn,     // back before the time it was told
   kNumKinds
 };
 

@@ -3,8 +3,8 @@
 
     mutants.py --build build/release [--seeds 3000] [--jobs 2] [--only NAME]
 
-Each mutant is one change of one place of src/scheduler, src/kv or src/engine, made in a copy. Only
-the changed file is compiled again; everything else comes from the build folder, where sparrow_sim
+Each mutant is one change of one place of src/admission, src/scheduler, src/kv or src/engine, made in
+a copy. Only the changed file is compiled again; everything else comes from the build folder, where sparrow_sim
 has to be built. Prints a table: the mutant, the first seed that found it, what it said. Exit status
 1 when one survives or no longer applies.
 """
@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDERS = ("kv", "scheduler", "engine")
+FOLDERS = ("kv", "scheduler", "admission", "engine")
 FLAGS = ["-std=c++20", "-O1", "-DNDEBUG", "-DFMT_HEADER_ONLY", "-w"]
 
 # name, file, what stands there, what comes instead
@@ -118,6 +118,33 @@ MUTANTS = [
     ("abort forgets the queue", "scheduler/scheduler.cc",
      "void Scheduler::finish_all(FinishReason reason) {\n  for (Sequences* sequences : {&waiting_, &running_}) {",
      "void Scheduler::finish_all(FinishReason reason) {\n  for (Sequences* sequences : {&running_}) {"),
+    ("key keeps its place", "admission/key_limits.cc",
+     "key.num_running = std::max(0, key.num_running - 1);", ";"),
+    ("key has one more at once", "admission/key_limits.cc",
+     "key.num_running >= limits.max_concurrent", "key.num_running > limits.max_concurrent"),
+    ("requests of a key not counted", "admission/key_limits.cc",
+     "if (limits.requests_per_minute > 0) key.requests.used += 1;", ";"),
+    ("tokens of a key not counted", "admission/key_limits.cc",
+     "key.tokens.used += static_cast<double>(num_tokens);", ";"),
+    ("refused work holds a key", "admission/admission_control.cc",
+     "if (verdict.decision != Decision::kReject) {\n    keys_.take(", "{\n    keys_.take("),
+    ("ladder goes up two", "admission/degradation.cc", "++level_;", "level_ += 2;"),
+    ("ladder comes down at once", "admission/degradation.cc",
+     "since_ms >= options_.lower_ms &&", "true &&"),
+    ("gentle caps what was written", "admission/degradation.cc",
+     "level_ >= 2 && shape.max_tokens_open && asked >= 0", "level_ >= 2 && asked >= 0"),
+    ("gentle cools what was written", "admission/degradation.cc",
+     "(article || shape.temperature_open) &&", "true &&"),
+    ("open breaker lets in", "admission/admission_control.cc",
+     "if (breaker_holds) {", "if (false) {"),
+    ("queue without a bound", "admission/admission_control.cc",
+     "options_.max_num_queued_reqs + std::max(0,", "1'000'000 + std::max(0,"),
+    ("idle machine refuses", "admission/admission_control.cc",
+     "if (load.num_running + load.num_waiting + ahead.num_sequences == 0) return true;", ";"),
+    ("appointments without an end", "admission/admission_control.cc",
+     "return std::clamp(ms, kLeastRetryMs, kMostRetryMs);", "return ms * 1000;"),
+    ("top of the ladder lets in", "admission/admission_control.cc",
+     "} else if (verdict.level >= 4) {", "} else if (verdict.level >= 5) {"),
 ]
 
 
@@ -156,7 +183,7 @@ def link(command, where, objects, out):
         if skip:
             words.append(str(out))
             skip = False
-        elif re.search(r"libsparrow_(kv|scheduler|engine)\.a$", word):
+        elif re.search(r"libsparrow_(kv|scheduler|admission|engine)\.a$", word):
             continue
         else:
             words.append(word)

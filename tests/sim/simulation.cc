@@ -35,6 +35,9 @@ void SimulationCounts::add(const SimulationCounts& other) {
   num_preemptions += other.num_preemptions;
   num_drafted += other.num_drafted;
   num_accepted += other.num_accepted;
+  num_refused_at_door += other.num_refused_at_door;
+  num_shortened += other.num_shortened;
+  num_messages += other.num_messages;
   simulated_ms += other.simulated_ms;
   for (size_t kind = 0; kind < kNumFaultKinds; ++kind) faults[kind] += other.faults[kind];
 }
@@ -51,6 +54,8 @@ Simulation::Simulation(const SimulationOptions& options)
       client_(
           random_.between(1, 3), [this](const std::string& what) { violate(what); },
           [this](SimStream& stream, const StreamEvent& event) { on_event(stream, event); }),
+      door_(options.seed, workload_.door, faults_, result_.counts.faults, metrics_,
+            [this](const std::string& what) { violate(what); }),
       engine_(std::make_unique<Engine>(executor_, *tokenizer_, workload_.engine, &metrics_)) {}
 
 void Simulation::violate(const std::string& what) {
@@ -86,9 +91,24 @@ bool Simulation::is_live(uint64_t request_id) const {
 void Simulation::submit_due() {
   while (next_arrival_ < workload_.arrivals.size() &&
          workload_.arrivals[next_arrival_].at <= now_) {
-    const Arrival& arrival = workload_.arrivals[next_arrival_++];
+    enter(workload_.arrivals[next_arrival_++]);
+  }
+}
+
+// What is invalid is told so while it is prepared, and never comes to the door.
+void Simulation::enter(const Arrival& arrival) {
+  if (workload_.door.is_there && !arrival.is_refused) {
+    door_.arrive(arrival, arrival.request.id, step_);
+  } else {
     submit(arrival, arrival.request.id);
   }
+}
+
+void Simulation::work_at_door() {
+  if (!workload_.door.is_there) return;
+  door_.work(engine_->snapshot(), now_, step_, [this](const Arrival& arrival, uint64_t request_id) {
+    return submit(arrival, request_id);
+  });
 }
 
 // In the order in which the engine looks.
@@ -110,7 +130,7 @@ StatusCode Simulation::expected_code(const Arrival& arrival, const Request& requ
 }
 
 // Every submission is a job of its own, told from others by the tag in its seed.
-void Simulation::submit(const Arrival& arrival, uint64_t request_id) {
+std::optional<size_t> Simulation::submit(const Arrival& arrival, uint64_t request_id) {
   const size_t tag = jobs_.size();
   Job& job = jobs_.emplace_back();
   job.request = arrival.request;
@@ -146,6 +166,7 @@ void Simulation::submit(const Arrival& arrival, uint64_t request_id) {
   if (arrival.is_refused) {
     ++result_.counts.faults[static_cast<size_t>(FaultKind::kInvalidRequest)];
   }
+  return code == StatusCode::kOk ? std::optional(tag) : std::nullopt;
 }
 
 void Simulation::note_accepted(Job& job, const Arrival& arrival) {
@@ -261,8 +282,7 @@ void Simulation::inject_operators() {
   }
   if (strikes(FaultKind::kBurst)) {
     for (int i = 0; i < kBurstRequests && next_arrival_ < workload_.arrivals.size(); ++i) {
-      const Arrival& arrival = workload_.arrivals[next_arrival_++];
-      submit(arrival, arrival.request.id);
+      enter(workload_.arrivals[next_arrival_++]);
     }
   }
 }
@@ -271,16 +291,21 @@ void Simulation::move_clock(const StepReport& report) {
   if (strikes(FaultKind::kClockHour)) now_ += std::chrono::hours(1);
   if (strikes(FaultKind::kClockBack)) now_ -= std::chrono::seconds(1);
   if (!strikes(FaultKind::kClockFrozen)) now_ += report.executor_time;
-  const bool is_idle = engine_->idle() && next_arrival_ < workload_.arrivals.size();
-  if (is_idle) now_ = std::max(now_, workload_.arrivals[next_arrival_].at);
+  if (!engine_->idle()) return;
+  std::optional<TimePoint> next = door_.next_return();
+  if (next_arrival_ < workload_.arrivals.size() && (next || !door_.has_work())) {
+    next = std::min(next.value_or(TimePoint::max()), workload_.arrivals[next_arrival_].at);
+  }
+  if (next) now_ = std::max(now_, *next);
 }
 
 SimulationResult Simulation::run() {
   const auto has_work = [&] {
-    return next_arrival_ < workload_.arrivals.size() || !engine_->idle();
+    return next_arrival_ < workload_.arrivals.size() || !engine_->idle() || door_.has_work();
   };
   while (has_work() && result_.violation.empty()) {
     if (++step_ > kMaxSteps) violate("no end");
+    work_at_door();  // what came before this step: a request takes one to be prepared
     submit_due();
     inject_operators();
     inject_clients();
@@ -300,6 +325,9 @@ SimulationResult Simulation::run() {
   if (result_.violation.empty()) check_end();
   result_.counts.num_runs = 1;
   result_.counts.num_steps = step_;
+  result_.counts.num_refused_at_door = door_.num_refused();
+  result_.counts.num_shortened = door_.num_shortened();
+  result_.counts.num_messages = door_.num_messages();
   const auto elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(now_.time_since_epoch());
   result_.counts.simulated_ms = static_cast<uint64_t>(std::max<int64_t>(elapsed.count(), 0));

@@ -1,6 +1,7 @@
 #pragma once
-// Simulation: one seeded life of the serving core: engine, scheduler, KV blocks on the fake
-// executor and a virtual clock, with clients, operators and faults. Everything a user relies on is
+// Simulation: one seeded life of the serving core: the door (queue of preparation, admission),
+// engine, scheduler, KV blocks on the fake executor and a virtual clock, with clients, operators
+// and faults. Everything a user relies on is
 // checked after each step and at every end of an answer; the first violation is a sentence. One
 // thread; the same options give the same run.
 
@@ -15,6 +16,7 @@
 #include "faults.h"
 #include "service_order.h"
 #include "sim_client.h"
+#include "sim_door.h"
 #include "sim_executor.h"
 #include "workload.h"
 
@@ -40,6 +42,9 @@ struct SimulationCounts {
   uint64_t num_preemptions = 0;
   uint64_t num_drafted = 0;
   uint64_t num_accepted = 0;
+  uint64_t num_refused_at_door = 0;
+  uint64_t num_shortened = 0;
+  uint64_t num_messages = 0;  // instead of an answer
   uint64_t simulated_ms = 0;
   FaultCounts faults{};
 
@@ -73,7 +78,10 @@ class Simulation {
   enum class Stage { kQueued, kPrefill, kDecode };
 
   void submit_due();
-  void submit(const Arrival& arrival, uint64_t request_id);
+  void enter(const Arrival& arrival);
+  void work_at_door();
+  // The tag of the job, if the engine took it.
+  std::optional<size_t> submit(const Arrival& arrival, uint64_t request_id);
   StatusCode expected_code(const Arrival& arrival, const Request& request);
   bool is_breaker_open() const { return breaker_.view().state == BreakerState::kOpen; }
   void note_accepted(Job& job, const Arrival& arrival);
@@ -105,6 +113,7 @@ class Simulation {
   bool has_whole_cache() const;
   void check_reuse(const Start& start);
   void check_live_job(const Job& job);
+  void settle_ended();
   void check_snapshot();
   void check_next_wakeup(const StepReport& report);
   void check_end();
@@ -123,6 +132,7 @@ class Simulation {
   MetricsRegistry metrics_;
   SimExecutor executor_;
   SimClient client_;
+  SimDoor door_;
   std::unique_ptr<Engine> engine_;
 
   EventLog log_;

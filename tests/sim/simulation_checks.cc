@@ -182,12 +182,25 @@ void Simulation::check_step(const StepReport& report) {
   }
   check_starts();
   for (const size_t tag : live_) check_live_job(jobs_[tag]);
-  std::erase_if(live_, [&](size_t tag) { return jobs_[tag].has_ended(); });
+  settle_ended();
   if (!report.worked && !live_.empty()) violate("an idle step although a request waits");
   if (engine_->idle() != live_.empty()) violate("idle with live requests, or busy without");
   check_snapshot();
   check_next_wakeup(report);
   executor_.forget_step();
+}
+
+void Simulation::settle_ended() {
+  for (const size_t tag : live_) {
+    const Job& job = jobs_[tag];
+    if (!job.has_ended()) continue;
+    auto num_tokens = static_cast<int64_t>(job.request.prompt.size());
+    for (const ChoiceTranscript& choice : job.stream.choices) {
+      num_tokens += static_cast<int64_t>(choice.tokens.size());
+    }
+    door_.on_end(tag, num_tokens);
+  }
+  std::erase_if(live_, [&](size_t tag) { return jobs_[tag].has_ended(); });
 }
 
 void Simulation::check_starts() {
@@ -262,6 +275,7 @@ void Simulation::check_end() {
   if (num_not_started_ != 0) violate("the queue is not empty at the end");
   if (engine_->snapshot().num_blocks_live != 0) violate("blocks leaked at the end");
   if (executor_.num_held_slots() != 0) violate("slots leaked at the end");
+  if (workload_.door.is_there) door_.check_end(now_);
   check_counters();
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
+#include "base/log.h"
 #include "sim_runner.h"
 
 namespace sparrow {
@@ -101,6 +103,9 @@ std::vector<Row> summary(const SimRunnerReport& report) {
           {"preemptions", static_cast<double>(counts.num_preemptions)},
           {"drafted_tokens", static_cast<double>(counts.num_drafted)},
           {"accepted_tokens", static_cast<double>(counts.num_accepted)},
+          {"refused_at_door", static_cast<double>(counts.num_refused_at_door)},
+          {"shortened", static_cast<double>(counts.num_shortened)},
+          {"messages", static_cast<double>(counts.num_messages)},
           {"faults", static_cast<double>(total(counts.faults))},
           {"seconds", report.seconds},
           {"steps_per_second", static_cast<double>(counts.num_steps) / report.seconds}};
@@ -145,6 +150,8 @@ int run(const std::vector<const char*>& args) {
     trace = std::move(*rows);
     line.runner.simulation.trace = &trace;
   }
+  // A failed step is an event of the run here, and not news.
+  CHECK(configure_log({.level = LogLevel::kOff}).ok());
   const SimRunnerReport report = run_simulations(line.runner);
   if (line.has_json) {
     print_json(report);

@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint64_t kMachineStream = 3;
 constexpr uint64_t kArrivalStream = 4;
+constexpr uint64_t kDoorMachineStream = 7;
 constexpr uint64_t kFirstRequestStream = 1'000;
 
 FakeExecutorOptions make_executor(SeededRandom& random) {
@@ -67,6 +68,35 @@ void add_speculation(SeededRandom& random, Workload& workload) {
   };
 }
 
+// Limits small enough to be met by a few requests in some seconds.
+DoorOptions make_door(SeededRandom& random, const EngineOptions& engine) {
+  DoorOptions door;
+  door.is_there = random.chance(700);
+  door.prep_capacity = static_cast<size_t>(random.pick({2, 8, 1000}));
+  door.num_prepared_per_step = random.pick({1, 4, 1000});
+  AdmissionOptions& admission = door.admission;
+  admission.max_num_queued_reqs = engine.max_num_queued_reqs;
+  admission.max_queue_wait_ms = random.pick({0.0, 200.0, 2'000.0, 60'000.0});
+  if (random.chance(400)) admission.key_limits.requests_per_minute = random.between(1, 20);
+  if (random.chance(400)) admission.key_limits.tokens_per_minute = random.between(20, 2'000);
+  if (random.chance(400)) admission.key_limits.max_concurrent = random.between(1, 5);
+  DegradationOptions& ladder = admission.degradation;
+  ladder.profile = random.pick({DegradeProfile::kOff, DegradeProfile::kGentle,
+                                DegradeProfile::kGentle, DegradeProfile::kArticle});
+  ladder.max_level = random.between(1, 4);
+  ladder.kv_share = random.pick({0.0, 0.3, 0.9});
+  ladder.queue_age_ms = random.pick({0.0, 100.0, 1'000.0});
+  ladder.step_ms = random.pick({0.0, 10.0, 100.0});
+  ladder.deadline_misses = random.pick({0, 1, 3});
+  ladder.raise_ms = random.pick({10.0, 100.0, 2'000.0});
+  ladder.lower_ms = random.pick({20.0, 200.0, 5'000.0});
+  ladder.thinking_budget = random.between(1, 20);
+  ladder.max_tokens = random.between(2, 30);
+  ladder.answer_reserve = random.between(0, 15);
+  if (random.chance(300)) ladder.temperature = 0.5;
+  return door;
+}
+
 // Makes the requests of one run, one after the other.
 class RequestMaker {
  public:
@@ -101,6 +131,10 @@ class RequestMaker {
     add_stop_rules(random, request);
     add_constraint(random, tag, arrival);
     add_deadlines(random, tag, request);
+    arrival.shape.thinks = request.reasoning.start >= 0;
+    arrival.shape.max_tokens_open = random.chance(500);
+    arrival.shape.temperature_open = random.chance(500);
+    if (random.chance(200)) arrival.shape.thinking_budget = random.between(-1, 20);
     if (faults_.hits(FaultKind::kInvalidRequest, tag)) spoil(random, arrival);
     if (faults_.hits(FaultKind::kSlowReader, tag)) {
       arrival.reads_bytes_per_step = random.pick({0, 0, 1, 3});
@@ -240,6 +274,8 @@ Workload make_workload(uint64_t seed, const FaultPlan& faults, int max_requests,
   SeededRandom machine(seed, kMachineStream);
   workload.executor = make_executor(machine);
   workload.engine = make_engine(machine);
+  SeededRandom door(seed, kDoorMachineStream);
+  workload.door = make_door(door, workload.engine);
   add_speculation(machine, workload);
   RequestMaker maker(seed, faults, workload);
   SeededRandom random(seed, kArrivalStream);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "admission/admission_control.h"
 #include "arrivals.h"
 #include "engine/engine.h"
 #include "faults.h"
@@ -23,11 +24,21 @@ struct Arrival {
   MaskRules mask;
   bool is_refused = false;        // submit() must say kInvalidArgument
   int reads_bytes_per_step = -1;  // of the stream; -1: all at once
+  RequestShape shape;             // what it leaves open, as the API would say
+};
+
+// What stands before the engine.
+struct DoorOptions {
+  bool is_there = false;  // else requests go straight to the engine
+  AdmissionOptions admission;
+  size_t prep_capacity = 0;
+  int num_prepared_per_step = 0;
 };
 
 struct Workload {
   FakeExecutorOptions executor;
   EngineOptions engine;
+  DoorOptions door;
   std::vector<Arrival> arrivals;  // in order of time
 };
 
