@@ -16,6 +16,7 @@ constexpr int64_t kTileRows = 128;
 // The header of a block: an fp32 scale and, for 4 bit, the zero point and three bytes of padding.
 constexpr int64_t kInt4Header = 8;
 constexpr int64_t kInt8Header = 4;
+constexpr int64_t kQ4_0Header = 2;
 // Nibble i of an AWQ word belongs to output 8c + kAwqOrder[i].
 constexpr std::array<int64_t, 8> kAwqOrder = {0, 2, 4, 6, 1, 3, 5, 7};
 
@@ -144,8 +145,24 @@ void copy_integers(const QuantizedMatrix& matrix, const Piece& piece) {
   copy_rows(matrix, piece);
 }
 
+// 32 nibbles, the even input low, as Q4_0 has them: byte j holds inputs j and j + 16.
+void order_as_q4_0(std::byte* nibbles) {
+  uint8_t pairs[16];
+  std::memcpy(pairs, nibbles, sizeof pairs);
+  for (size_t i = 0; i < 8; ++i) {
+    const int low = pairs[i], high = pairs[i + 8];
+    nibbles[2 * i] = static_cast<std::byte>((low & 15) | (high & 15) << 4);
+    nibbles[2 * i + 1] = static_cast<std::byte>(low >> 4 | (high & 0xf0));
+  }
+}
+
 void write_header(const QuantizedMatrix& matrix, int64_t row, int64_t group, std::byte* block) {
   const float scale = scale_of(matrix, row, group);
+  if (matrix.is_q4_0) {
+    const uint16_t half = f16_from_float(scale);
+    std::memcpy(block, &half, sizeof half);
+    return;
+  }
   std::memcpy(block, &scale, sizeof scale);
   if (matrix.bits == 8) return;
   block[4] = std::byte{zero_of(matrix, row, group)};
@@ -155,7 +172,9 @@ void write_header(const QuantizedMatrix& matrix, int64_t row, int64_t group, std
 void convert_to_blocks(const QuantizedMatrix& matrix, std::byte* out) {
   const TensorTypeInfo& info = tensor_type_info(matrix.block_type());
   const auto stride = static_cast<int64_t>(tensor_row_bytes(info.type, matrix.cols));
-  const int64_t header = matrix.bits == 8 ? kInt8Header : kInt4Header;
+  const int64_t header = matrix.is_q4_0     ? kQ4_0Header
+                         : matrix.bits == 8 ? kInt8Header
+                                            : kInt4Header;
   for (int64_t row = 0; row < matrix.rows; row += kTileRows) {
     const int64_t num_rows = std::min(kTileRows, matrix.rows - row);
     for (int64_t k = 0; k < matrix.cols; k += info.block_elements) {
@@ -164,6 +183,8 @@ void convert_to_blocks(const QuantizedMatrix& matrix, std::byte* out) {
         write_header(matrix, row + i, k / matrix.group_size, block + i * stride);
       }
       copy_integers(matrix, {row, num_rows, k, info.block_elements, block + header, stride});
+      if (!matrix.is_q4_0) continue;
+      for (int64_t i = 0; i < num_rows; ++i) order_as_q4_0(block + header + i * stride);
     }
   }
 }
@@ -209,10 +230,24 @@ void convert_to_floats(const QuantizedMatrix& matrix, std::byte* out) {
 TensorType QuantizedMatrix::block_type() const {
   if (!group_of_input.empty()) return TensorType::kF32;
   CHECK(group_size > 0 && group_size % 32 == 0);
+  if (is_q4_0) return TensorType::kQ4_0;
   const bool four = bits == 4;
   if (group_size % 128 == 0) return four ? TensorType::kI4G128 : TensorType::kI8G128;
   if (group_size % 64 == 0) return four ? TensorType::kI4G64 : TensorType::kI8G64;
   return four ? TensorType::kI4G32 : TensorType::kI8G32;
+}
+
+bool has_q4_0_values(const QuantizedMatrix& matrix) {
+  if (matrix.bits != 4 || matrix.group_size != 32 || !matrix.zeros.empty() ||
+      !matrix.group_of_input.empty()) {
+    return false;
+  }
+  const int64_t count = matrix.rows * matrix.num_groups();
+  for (int64_t i = 0; i < count; ++i) {
+    const float scale = load_scale(matrix, i);
+    if (float_from_f16(f16_from_float(scale)) != scale) return false;  // NaN too
+  }
+  return true;
 }
 
 void convert_matrix(const QuantizedMatrix& matrix, std::byte* out) {

@@ -29,6 +29,9 @@ struct QuantizedMatrix {
   std::span<const std::byte> scales;
   TensorType scale_type = TensorType::kF16;
   std::vector<int32_t> group_of_input;  // only where it is not input / group_size; checked
+  // The integers are those of Q4_0 with its scales: groups of 32 around 8, each scale an exact
+  // fp16. A bit per weight less than kI4G32, and the faster products.
+  bool is_q4_0 = false;
 
   int64_t num_groups() const { return cols / group_size; }
   // 8-bit rows whose blocks all carry the same scale.
@@ -38,6 +41,9 @@ struct QuantizedMatrix {
   // The row format convert_matrix() writes; group_size must be a multiple of 32.
   TensorType block_type() const;
 };
+
+// Whether is_q4_0 may be set. Reads every scale.
+bool has_q4_0_values(const QuantizedMatrix& matrix);
 
 // `out` is rows * tensor_row_bytes(block_type(), cols) bytes; every byte is written.
 void convert_matrix(const QuantizedMatrix& matrix, std::byte* out);

@@ -139,6 +139,7 @@ class MatrixReader {
           fmt::format("{}: {}: found {} outputs, expected a multiple of 8", path_, module, rows));
     }
     RETURN_IF_ERROR(outputs_innermost ? read_columns(module, matrix) : read_rows(module, matrix));
+    matrix.is_q4_0 = has_q4_0_values(matrix);
     return matrix;
   }
 

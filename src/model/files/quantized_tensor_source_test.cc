@@ -86,7 +86,10 @@ TEST_F(QuantizedTensorSourceTest, EveryKindAndGroup_GivesExactlyTheValuesThatWer
       const ModelFiles model = open_and_compare(
           make_checkpoint({.kind = kind, .group_size = group.group_size, .seed = 7}));
       const bool eight = kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8;
-      EXPECT_EQ(type_of(model, std::string(kUp) + ".weight"), eight ? group.up8 : group.up4);
+      const bool is_q4_0 = kind == CheckpointKind::kPacked4 && group.group_size == 32;
+      EXPECT_EQ(type_of(model, std::string(kUp) + ".weight"), eight     ? group.up8
+                                                              : is_q4_0 ? TensorType::kQ4_0
+                                                                        : group.up4);
       // Rows of 384 inputs: described and read alike.
       const std::string down = std::string(kDown) + ".weight";
       const SourceTensor read = model.weights->tensor(down).value();
@@ -116,6 +119,25 @@ TEST_F(QuantizedTensorSourceTest, ScaleTypes_AllCount) {
     for (const CheckpointKind kind : {CheckpointKind::kPacked4, CheckpointKind::kInt8}) {
       open_and_compare(make_checkpoint({.kind = kind, .scale_dtype = dtype, .seed = 3}));
     }
+  }
+}
+
+// Symmetric groups of 32 are held as Q4_0 where that loses nothing: BF16 scales have fewer digits
+// than fp16 has, but may be smaller or larger; F32 ones have more.
+TEST_F(QuantizedTensorSourceTest, SymmetricGroupsOf32_AreQ4_0WhereEveryScaleIsAnExactHalf) {
+  const std::string up = std::string(kUp) + ".weight", scales = std::string(kUp) + ".weight_scale";
+  const auto make = [](const char* dtype) {
+    return make_checkpoint(
+        {.kind = CheckpointKind::kPacked4, .group_size = 32, .scale_dtype = dtype, .seed = 4});
+  };
+  EXPECT_EQ(type_of(open_and_compare(make("BF16")), up), TensorType::kQ4_0);
+  EXPECT_EQ(type_of(open_and_compare(make("F32")), up), TensorType::kI4G32);
+  for (const uint16_t scale : {0x0001, 0x7f00}) {  // BF16: 9e-41, 1.7e38
+    Checkpoint checkpoint = make("BF16");
+    std::memcpy(checkpoint.tensors[scales].bytes.data() + 6, &scale, 2);
+    checkpoint.write(temporary_.path());
+    const ModelFiles model = open_model(temporary_.path()).value();
+    EXPECT_EQ(type_of(model, up), TensorType::kI4G32);
   }
 }
 
