@@ -79,6 +79,26 @@ FloatFields float_fields(TensorType type) {
   }
 }
 
+// Whether one of `count` values has every bit of `mask`. Many at a time: the loop becomes vector
+// code.
+template <typename Bits>
+bool any_has_all(const std::byte* bytes, size_t count, Bits mask) {
+  Bits found = 0;
+  for (size_t i = 0; i < count; ++i) {
+    Bits value;
+    std::memcpy(&value, bytes + i * sizeof(Bits), sizeof(Bits));
+    found = static_cast<Bits>(found | ((value & mask) == mask ? 1 : 0));
+  }
+  return found != 0;
+}
+
+bool any_plain_is_not_finite(TensorType type, std::span<const std::byte> bytes) {
+  if (type == TensorType::kF32)
+    return any_has_all<uint32_t>(bytes.data(), bytes.size() / 4, 0x7f800000);
+  const uint16_t mask = type == TensorType::kF16 ? 0x7c00 : 0x7f80;
+  return any_has_all<uint16_t>(bytes.data(), bytes.size() / 2, mask);
+}
+
 }  // namespace
 
 void dequantize_row(TensorType type, const std::byte* row, int64_t cols, float* out) {
@@ -103,6 +123,7 @@ int64_t first_non_finite(TensorType type, std::span<const std::byte> bytes) {
   const TensorTypeInfo& info = tensor_type_info(type);
   const auto block_bytes = static_cast<size_t>(info.block_bytes);
   CHECK(bytes.size() % block_bytes == 0);
+  if (info.block_elements == 1 && !any_plain_is_not_finite(type, bytes)) return -1;
   const FloatFields fields = float_fields(type);
   const bool fp16 = type != TensorType::kF32 && type != TensorType::kBF16 && !is_int_group(type);
   const unsigned exponent_mask = fp16 ? 0x7c00u : 0x7f80u;

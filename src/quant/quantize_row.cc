@@ -20,22 +20,51 @@ void store(std::byte* bytes, int64_t index, const T& value) {
 
 // A block of NaN or huge values must not reach a float-to-int conversion out of range.
 int to_int_clamped(float value, int low, int high) {
-  if (!(value > static_cast<float>(low))) return low;
-  return value < static_cast<float>(high) ? static_cast<int>(value) : high;
+  const float least = static_cast<float>(low), most = static_cast<float>(high);
+  const float above = value > least ? value : least;
+  return static_cast<int>(above < most ? above : most);
 }
 
 float inverse_of(float scale) { return scale != 0 ? 1.0f / scale : 0.0f; }
 
+// As integers, magnitudes order like the floats they are, and the loop becomes vector code; a NaN
+// is larger than all.
+int32_t magnitude_bits(float value) {
+  int32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits & 0x7fffffff;
+}
+
+int32_t largest_magnitude_bits(const float* values) {
+  int32_t largest = 0;
+  for (int i = 0; i < kQuantBlock; ++i) {
+    const int32_t bits = magnitude_bits(values[i]);
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+float largest_magnitude(const float* values) {
+  const int32_t bits = largest_magnitude_bits(values);
+  float largest;
+  std::memcpy(&largest, &bits, sizeof largest);
+  return largest;
+}
+
 // The first value of largest magnitude, with its sign.
 float signed_largest(const float* values) {
-  float largest = 0, result = 0;
-  for (int i = 0; i < kQuantBlock; ++i) {
-    if (std::fabs(values[i]) > largest) {
-      largest = std::fabs(values[i]);
-      result = values[i];
-    }
-  }
-  return result;
+  const int32_t largest = largest_magnitude_bits(values);
+  if (largest == 0) return 0;
+  int i = 0;
+  while (magnitude_bits(values[i]) != largest) ++i;
+  return values[i];
+}
+
+// round() for |value| < 2^22, half away from zero as the reference has it, in instructions every
+// machine has as vectors: the float below a half is added and the rest cut off.
+float before_cut(float value) {
+  constexpr float kBelowHalf = 0x1.fffffep-2f;
+  return value + std::copysign(kBelowHalf, value);
 }
 
 struct Range {
@@ -67,15 +96,12 @@ void put_five_bits(const int (&codes)[kQuantBlock], Block& block) {
 }
 
 void quantize(const float* values, BlockQ8_0& block) {
-  float largest = 0;
-  for (int i = 0; i < kQuantBlock; ++i) largest = std::max(largest, std::fabs(values[i]));
-  const float scale = largest / 127.0f;
+  const float scale = largest_magnitude(values) / 127.0f;
   const float inverse = inverse_of(scale);
   block.scale = f16_from_float(scale);
   for (int i = 0; i < kQuantBlock; ++i) {
-    // round() goes half away from zero, as the reference does.
     block.values[i] =
-        static_cast<int8_t>(to_int_clamped(std::round(values[i] * inverse), -128, 127));
+        static_cast<int8_t>(to_int_clamped(before_cut(values[i] * inverse), -128, 127));
   }
 }
 

@@ -237,11 +237,30 @@ TensorType QuantizedMatrix::block_type() const {
   return four ? TensorType::kI4G32 : TensorType::kI8G32;
 }
 
+namespace {
+
+// Of BF16 scales: all in the range of fp16's normal numbers, which have more digits. A loop that
+// becomes vector code.
+bool are_normal_halves(std::span<const std::byte> scales) {
+  int is_other = 0;
+  for (size_t i = 0; i < scales.size() / 2; ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, scales.data() + i * 2, 2);
+    const int exponent = (bits & 0x7f80) >> 7;
+    is_other |= (exponent < 127 - 14) | (exponent > 127 + 15);
+  }
+  return is_other == 0;
+}
+
+}  // namespace
+
 bool has_q4_0_values(const QuantizedMatrix& matrix) {
   if (matrix.bits != 4 || matrix.group_size != 32 || !matrix.zeros.empty() ||
       !matrix.group_of_input.empty()) {
     return false;
   }
+  if (matrix.scale_type == TensorType::kF16) return true;
+  if (matrix.scale_type == TensorType::kBF16 && are_normal_halves(matrix.scales)) return true;
   const int64_t count = matrix.rows * matrix.num_groups();
   for (int64_t i = 0; i < count; ++i) {
     const float scale = load_scale(matrix, i);
