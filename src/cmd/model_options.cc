@@ -1,4 +1,5 @@
 #include "cmd/model_options.h"
+#include "cmd/tensor_format.h"
 
 #include "kernels/cpu_features.h"
 
@@ -7,8 +8,6 @@ namespace {
 
 constexpr const char* kModel = "Model";
 constexpr const char* kEngine = "Engine";
-
-constexpr const char* kTensorTypes = "auto|bf16|q8_0|q6_k|q4_0";
 
 constexpr OptionSpec kModelOptions[] = {
     {.name = "model",

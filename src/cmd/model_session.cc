@@ -1,4 +1,5 @@
 #include "cmd/model_session.h"
+#include "cmd/tensor_format.h"
 
 #include <fmt/format.h>
 
@@ -17,15 +18,6 @@ Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
   if (dtype == "bfloat16") return std::optional(WeightFormat::kBF16);
   if (dtype == "float16" || dtype == "half") return std::optional(WeightFormat::kF16);
   return std::optional(WeightFormat::kF32);
-}
-
-// kTensorTypes of model_options.cc.
-std::optional<WeightFormat> tensor_format_of(const std::string& type) {
-  if (type == "bf16") return WeightFormat::kBF16;
-  if (type == "q8_0") return WeightFormat::kQ8_0;
-  if (type == "q6_k") return WeightFormat::kQ6_K;
-  if (type == "q4_0") return WeightFormat::kQ4_0;
-  return {};
 }
 
 // The flag names a method the files must already have; ours are read from the files themselves.

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cmd/command.h"
 #include "cmd/progress.h"
+#include "cmd/tensor_format.h"
 #include "model/model_locator.h"
 #include "tools/quantize/calibrate_channels.h"
 #include "tools/quantize/compare_models.h"
@@ -128,6 +129,19 @@ constexpr OptionSpec kOptions[] = {
      .min = 2,
      .max = 1048576,
      .group = kEvaluation},
+    {.name = "output-tensor-type",
+     .type = OptionType::kString,
+     .default_text = "auto",
+     .help =
+         "DST is evaluated as sparrow serve runs it with this option: type of the head in memory",
+     .choices = kTensorTypes,
+     .group = kEvaluation},
+    {.name = "token-embedding-type",
+     .type = OptionType::kString,
+     .default_text = "auto",
+     .help = "The same for the embedding",
+     .choices = kTensorTypes,
+     .group = kEvaluation},
 };
 
 constexpr const char* kExamples =
@@ -234,6 +248,8 @@ Result<ModelComparison> evaluate(const OptionValues& values, const std::string& 
   progress.show(0, "loading the source");
   ASSIGN_OR_RETURN(const auto reference, ScoringModel::open(source, options));
   progress.show(0, "loading the result");
+  options.formats.head = tensor_format_of(values.text("output-tensor-type"));
+  options.formats.embedding = tensor_format_of(values.text("token-embedding-type"));
   ASSIGN_OR_RETURN(const auto candidate, ScoringModel::open(result, options));
   Result<ModelComparison> comparison = compare_models(
       *reference, *candidate, text.tokens, text.bos, options, [&](const CompareProgress& now) {

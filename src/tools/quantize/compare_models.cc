@@ -218,6 +218,7 @@ Result<std::unique_ptr<ScoringModel>> ScoringModel::open(const std::string& path
   model->params_.temperature = 0;
   CpuExecutorOptions executor;
   executor.isa = options.isa;
+  executor.formats = options.formats;
   executor.num_threads = options.num_threads;
   executor.num_slots = 1;
   executor.max_batch_tokens = kStepTokens;

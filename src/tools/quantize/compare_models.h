@@ -33,6 +33,7 @@ struct ScoringOptions {
   int window_tokens = 512;  // 2 or more; at most the model's positions
   int num_threads = 0;
   std::string isa;                               // as CpuExecutorOptions
+  PackedFormats formats;                         // the same
   const std::atomic<bool>* cancelled = nullptr;  // looked at before every step
 };
 

@@ -144,6 +144,27 @@ TEST_F(CompareModelsTest, FewerBits_LargerDivergence_ForAnyNumberOfThreads) {
   EXPECT_GT(divergence[1], 5 * divergence[0]);
 }
 
+// What serve's --output-tensor-type costs can be measured.
+TEST_F(CompareModelsTest, HeadGivenAnotherTypeInMemory_IsWhatIsCompared) {
+  const std::string model = tiny("m", TensorType::kBF16);
+  const ScoringOptions options = with_window(64);
+  const auto reference = ScoringModel::open(model, options);
+  ASSERT_TRUE(reference.ok()) << reference.message();
+  std::vector<TokenId> tokens(128);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(i * 7 % 200);
+  double least_kl = 0;
+  for (const WeightFormat head : {WeightFormat::kQ8_0, WeightFormat::kQ4_0}) {
+    ScoringOptions as_served = options;
+    as_served.formats.head = head;
+    const auto candidate = ScoringModel::open(model, as_served);
+    ASSERT_TRUE(candidate.ok()) << candidate.message();
+    const auto result = compare_models(**reference, **candidate, tokens, -1, options, nullptr);
+    ASSERT_TRUE(result.ok()) << result.message();
+    EXPECT_GT(result->mean_kl, least_kl);
+    least_kl = 5 * result->mean_kl;  // 4 bits lose far more than 8
+  }
+}
+
 TEST_F(CompareModelsTest, Stories260k_KnowsItsOwnStory) {
   const std::string data = test_data_path("tinyllamas-stories260k");
   if (!std::filesystem::exists(data)) GTEST_SKIP() << data << " is missing";
