@@ -26,6 +26,11 @@ double expected_output(const LoadSnapshot& load, const AdmissionRequest& request
   return request.shape.max_tokens > 0 ? std::min<double>(mean, request.shape.max_tokens) : mean;
 }
 
+// Of its prompt, those that probably have to be computed.
+int64_t expected_prompt(const LoadSnapshot& load, const AdmissionRequest& request) {
+  return expected_prompt_tokens(load.cached_prompt_share, request.num_prompt_tokens);
+}
+
 // The most tokens the request can use, and for an open end what is usual.
 int64_t booked_tokens(const LoadSnapshot& load, const AdmissionRequest& request) {
   int64_t answer = request.shape.max_tokens;
@@ -102,7 +107,7 @@ void AdmissionControl::reserve(const LoadSnapshot& load, const AdmissionRequest&
   Recent& recent = recent_[load.num_steps % recent_.size()];
   if (recent.step != load.num_steps) recent = {.step = load.num_steps, .work = {}};
   recent.work.num_sequences += request.num_sequences;
-  recent.work.num_prompt_tokens += request.num_prompt_tokens;
+  recent.work.num_prompt_tokens += expected_prompt(load, request);
 }
 
 bool AdmissionControl::check_key(const LoadSnapshot& load, const AdmissionRequest& request,
@@ -144,7 +149,7 @@ double AdmissionControl::caution(const LoadSnapshot& load, TimePoint now) {
 double AdmissionControl::appointment_ms(const LoadSnapshot& load, const AdmissionRequest& request,
                                         double excess_ms, TimePoint now) {
   const double share_ms =
-      predicted_share_ms(load, request.num_prompt_tokens, expected_output(load, request)) *
+      predicted_share_ms(load, expected_prompt(load, request), expected_output(load, request)) *
       request.num_sequences;
   const TimePoint at =
       std::max(now + from_ms(excess_ms), last_appointment_) + from_ms(std::max(share_ms, 0.0));
@@ -156,14 +161,14 @@ double AdmissionControl::appointment_ms(const LoadSnapshot& load, const Admissio
 bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionRequest& request,
                                   TimePoint now, Verdict& verdict) {
   const Reservation ahead = recent_work(load);
-  const double share_ms =
-      predicted_share_ms(load, request.num_prompt_tokens, expected_output(load, request));
+  const int64_t prompt = expected_prompt(load, request);
+  const double share_ms = predicted_share_ms(load, prompt, expected_output(load, request));
   if (load.num_waiting + ahead.num_sequences + request.num_sequences >
       options_.max_num_queued_reqs + std::max(0, load.max_num_running - load.num_running)) {
     return refuse(verdict, RejectReason::kQueueFull, appointment_ms(load, request, share_ms, now));
   }
   const double care = caution(load, now);
-  const double wait_ms = care * predicted_first_token_ms(load, ahead, request.num_prompt_tokens);
+  const double wait_ms = care * predicted_first_token_ms(load, ahead, prompt);
   verdict.predicted_wait_ms = wait_ms;
   // Only steps teach a better pace: an idle machine tries what it believes to be too slow for.
   if (load.num_running + load.num_waiting + ahead.num_sequences == 0) return true;
@@ -172,16 +177,15 @@ bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionReque
   if (options_.max_queue_wait_ms > 0 && wait_ms > share * options_.max_queue_wait_ms) {
     const double excess_ms = std::max(0.0, wait_ms - options_.max_queue_wait_ms);
     // A prompt that takes this long by itself is let in where nobody waits.
-    if (wait_ms > 2 * first_token_alone_ms(load, request.num_prompt_tokens)) {
+    if (wait_ms > 2 * first_token_alone_ms(load, prompt)) {
       return refuse(verdict, RejectReason::kPredictedWait,
                     appointment_ms(load, request, excess_ms, now));
     }
   }
   std::optional<double> patience_ms = request.first_token_within_ms;
-  const double answer_ms =
-      care * predicted_answer_ms(load, ahead, expected_output(load, request),
-                                 static_cast<double>(request.num_prompt_tokens));
-  const double alone_ms = first_token_alone_ms(load, request.num_prompt_tokens);
+  const double answer_ms = care * predicted_answer_ms(load, ahead, expected_output(load, request),
+                                                      static_cast<double>(prompt));
+  const double alone_ms = first_token_alone_ms(load, prompt);
   if (request.total_within_ms) {
     // Where the usual answer would be late even alone, only the first token is promised.
     const bool fits_alone = alone_ms + answer_ms <= *request.total_within_ms;

@@ -83,6 +83,21 @@ TEST(AdmissionControl, WaitBeyondTheClientsPatience_IsRefused) {
   EXPECT_TRUE(never.retry_cannot_help) << "its prompt alone takes 20 ms";
 }
 
+// The next turn of a chat computes little of its prompt.
+TEST(AdmissionControl, PromptsThatAreMostlyCached_AreExpectedSoon) {
+  AdmissionRequest turn = within(1000);
+  turn.num_prompt_tokens = 2000;
+  LoadSnapshot load = full_load(0);
+  load.num_running = 2;
+  EXPECT_EQ(AdmissionControl({}).decide(load, turn, at(0)).reason, RejectReason::kDeadline);
+  load.cached_prompt_share = 0.95;
+  const Verdict verdict = AdmissionControl({}).decide(load, turn, at(0));
+  EXPECT_EQ(verdict.decision, Decision::kAccept);
+  // One in ten of what is cached is expected to be computed all the same: 290 rows of a ms, in four
+  // steps of two more rows.
+  EXPECT_DOUBLE_EQ(verdict.predicted_wait_ms, 290 + 3 * 12);
+}
+
 TEST(AdmissionControl, TotalDeadline_CountsTheAnswerIfItCanFit) {
   AdmissionControl control({});
   AdmissionRequest request = plain();

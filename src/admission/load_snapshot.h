@@ -18,10 +18,13 @@ struct LoadSnapshot {
 
   int num_running = 0;
   int num_waiting = 0;
-  int max_num_running = 0;                // places in a step
-  int64_t num_waiting_prompt_tokens = 0;  // not computed yet, of waiting and running sequences
-  double oldest_wait_ms = 0;              // of the sequence longest in the queue; 0: none waits
-  double mean_output_tokens = 0;          // moving average over finished sequences; 0: none yet
+  int max_num_running = 0;  // places in a step
+  // Not computed yet, of waiting and running sequences; of the former as many as their prompts will
+  // probably need.
+  int64_t num_waiting_prompt_tokens = 0;
+  double cached_prompt_share = 0;  // of prompt tokens, found computed: moving average
+  double oldest_wait_ms = 0;       // of the sequence longest in the queue; 0: none waits
+  double mean_output_tokens = 0;   // moving average over finished sequences; 0: none yet
 
   int num_blocks_total = 0;
   int num_blocks_live = 0;    // held by sequences

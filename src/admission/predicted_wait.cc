@@ -10,6 +10,8 @@ namespace {
 constexpr double kLeastPromptRows = 16;
 // Above this share of live blocks it is memory that keeps sequences waiting.
 constexpr double kBlocksScarce = 0.8;
+// A prompt that is not cached after all costs more than one that is cached saves.
+constexpr double kCacheTrust = 0.9;
 
 struct StepLine {
   double fixed_ms = 0;
@@ -50,6 +52,11 @@ double num_beside(const LoadSnapshot& load, const Reservation& ahead) {
 
 double mean_output_tokens(const LoadSnapshot& load) {
   return load.mean_output_tokens > 0 ? load.mean_output_tokens : kUnknownOutputTokens;
+}
+
+int64_t expected_prompt_tokens(double cached_share, int64_t num_prompt_tokens) {
+  const double computed = 1 - kCacheTrust * std::clamp(cached_share, 0.0, 1.0);
+  return std::llround(static_cast<double>(num_prompt_tokens) * computed);
 }
 
 double predicted_first_token_ms(const LoadSnapshot& load, const Reservation& ahead,

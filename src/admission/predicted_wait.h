@@ -29,6 +29,9 @@ struct Reservation {
   int64_t num_prompt_tokens = 0;
 };
 
+// Of a prompt that comes now, by what the prefix cache held of the last ones.
+int64_t expected_prompt_tokens(double cached_share, int64_t num_prompt_tokens);
+
 double predicted_first_token_ms(const LoadSnapshot& load, const Reservation& ahead,
                                 int64_t num_prompt_tokens);
 // From its first token to its last: a step a token, with the others that will run beside it, and

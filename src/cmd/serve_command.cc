@@ -172,6 +172,7 @@ EngineOptions engine_options(const OptionValues& values, const std::string& mode
   options.max_num_seqs = static_cast<int>(values.integer("max-num-seqs"));
   options.max_num_batched_tokens = static_cast<int>(values.integer("max-num-batched-tokens"));
   options.max_step_ms = values.number("max-step-ms");
+  options.seat_patience_ms = values.number("seat-patience-ms");
   options.max_num_queued_reqs = static_cast<int>(values.integer("max-num-queued-reqs"));
   options.model_name = model_name;
   options.legacy_metric_names = values.flag("metrics-legacy-names");

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <new>
 
+#include "admission/predicted_wait.h"
 #include "base/check.h"
 #include "engine/choice_stream.h"
 #include "engine/engine_metrics.h"
@@ -31,6 +32,7 @@ SchedulerOptions scheduler_options(const ExecutorLimits& limits, const EngineOpt
           .max_num_seqs = options.max_num_seqs,
           .max_num_batched_tokens = options.max_num_batched_tokens,
           .max_step_ms = options.max_step_ms,
+          .seat_patience_ms = options.seat_patience_ms,
           .speculation = options.speculation,
           .prefix = options.prefix};
 }
@@ -156,6 +158,10 @@ struct Engine::Impl final : public TokenConsumer {
   bool must_abort = false;          // planning threw: what runs cannot go on
   StepMasks masks;
   StepReport report;
+  // Moving averages over started sequences: tokens of a prompt, and those found in the prefix
+  // cache.
+  double prompts_queried = 0;
+  double prompts_found = 0;
   LoadSnapshot load;  // as of the last step
 };
 
@@ -359,6 +365,8 @@ void Engine::Impl::note_planned(const Sequence& sequence) {
   if (std::exchange(stream.was_planned, true)) return;
   num_not_started.fetch_sub(1);
   stream.num_cached = std::min(sequence.num_cached, sequence.num_prompt_tokens);
+  prompts_queried += kAverageWeight * (sequence.num_prompt_tokens - prompts_queried);
+  prompts_found += kAverageWeight * (stream.num_cached - prompts_found);
   if (metrics && options.prefix.enabled) {
     metrics->on_prefix_cache(sequence.num_prompt_tokens, stream.num_cached);
   }
@@ -557,7 +565,10 @@ void Engine::Impl::publish_snapshot(TimePoint now) {
   load.breaker_retry_at = circuit.retry_at;
   load.num_running = scheduler.num_running();
   load.num_waiting = scheduler.num_waiting();
-  load.num_waiting_prompt_tokens = scheduler.num_uncomputed_prompt_tokens();
+  load.cached_prompt_share = prompts_queried > 0 ? prompts_found / prompts_queried : 0;
+  load.num_waiting_prompt_tokens =
+      scheduler.num_uncomputed_prompt_tokens() +
+      expected_prompt_tokens(load.cached_prompt_share, scheduler.num_waiting_prompt_tokens());
   load.oldest_wait_ms = to_ms(scheduler.oldest_wait(now));
   load.num_blocks_live = scheduler.blocks().num_used();
   load.num_blocks_cached = scheduler.blocks().num_cached();

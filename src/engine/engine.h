@@ -30,6 +30,7 @@ struct EngineOptions {
   int max_num_seqs = 64;               // sequences in one step; at most the executor's slots
   int max_num_batched_tokens = 2048;   // rows of one step; at most the executor's limit
   double max_step_ms = 250;            // predicted duration a step may take
+  double seat_patience_ms = 2000;      // until a key gets its share of the places; 0: never
   int max_num_queued_reqs = 1024;      // waiting requests; beyond it submit() refuses
   size_t inbox_capacity = 4096;        // commands not yet drained
   std::string model_name = "sparrow";  // label of the metrics

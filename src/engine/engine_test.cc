@@ -99,6 +99,20 @@ TEST_F(EngineTest, ManyRequestsWithFewBlocks_ChangeNobodysText) {
   EXPECT_EQ(engine_->snapshot().num_blocks_live, 0);
 }
 
+// What admission expects of the next prompts.
+TEST_F(EngineTest, Snapshot_TellsHowMuchOfThePromptsWasCached) {
+  make(letters());
+  submit(test_request(1, prompt_of(1, 41), 1));
+  run();
+  EXPECT_EQ(engine_->snapshot().cached_prompt_share, 0);
+  for (uint64_t id = 2; id < 40; ++id) {
+    submit(test_request(id, prompt_of(1, 41), 1));
+    run();
+  }
+  // All but the last token, in whole blocks of four: 40 of 41, but for the first.
+  EXPECT_NEAR(engine_->snapshot().cached_prompt_share, 40.0 / 41, 0.02);
+}
+
 TEST_F(EngineTest, Choices_AreSequencesOfTheirOwn) {
   make(letters());
   Request request = test_request(1, prompt_of(3, 5), 6);

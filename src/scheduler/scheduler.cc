@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/check.h"
+#include "scheduler/seat_sharing.h"
 
 namespace sparrow {
 namespace {
@@ -109,12 +110,10 @@ std::optional<TimePoint> Scheduler::earliest_deadline() const {
   return earliest;
 }
 
-int64_t Scheduler::num_uncomputed_prompt_tokens() const {
+int64_t Scheduler::uncomputed_prompt_tokens(const Sequences& sequences) {
   int64_t sum = 0;
-  for (const Sequences* sequences : {&waiting_, &running_}) {
-    for (const auto& sequence : *sequences) {
-      sum += std::max(0, sequence->num_prompt_tokens - sequence->num_computed);
-    }
+  for (const auto& sequence : sequences) {
+    sum += std::max(0, sequence->num_prompt_tokens - sequence->num_computed);
   }
   return sum;
 }
@@ -176,6 +175,7 @@ const BatchPlan& Scheduler::plan(TimePoint now) {
   drafts_.clear();
   num_rows_ = 0;
   plan_.step = ++num_steps_;
+  share_seats(now);
   const int budget = row_budget();
   plan_running(budget);
   admit_waiting(now, budget);
@@ -236,16 +236,30 @@ bool Scheduler::ensure_blocks(Sequence& sequence, int num_positions) {
       sweep(running_);
       return false;
     }
-    preempt_last();
+    preempt(running_.size() - 1);
     if (is_last) return false;
   }
   return true;
 }
 
-void Scheduler::preempt_last() {
+// Before anything is planned: the place must not be part of this step. Nobody gives up a place that
+// the newcomer cannot use at once.
+void Scheduler::share_seats(TimePoint now) {
+  if (!free_slots_.empty() || waiting_.empty()) return;
+  const std::optional<SeatChange> change =
+      seat_change(waiting_, running_, from_ms(options_.seat_patience_ms), now);
+  if (!change) return;
+  Sequence& newcomer = *waiting_[change->newcomer];
+  sharing_.match(newcomer, matched_);
+  if (is_prefix_on_its_way(newcomer) || !has_memory_for(newcomer)) return;
+  seat_taker_ = newcomer.serial;
+  preempt(change->giver);
+}
+
+void Scheduler::preempt(size_t index) {
   waiting_.reserve(waiting_.size() + 1);  // before anything is taken apart
-  std::unique_ptr<Sequence> sequence = std::move(running_.back());
-  running_.pop_back();
+  std::unique_ptr<Sequence> sequence = std::move(running_[index]);
+  running_.erase(running_.begin() + static_cast<ptrdiff_t>(index));
   vacate(*sequence);
   sequence->num_computed = 0;
   sequence->prefix.num_published = 0;
@@ -271,10 +285,31 @@ int Scheduler::headroom_for(const Sequence& sequence) const {
   return static_cast<int>(std::min<int64_t>(sum, options_.num_blocks));
 }
 
+// Whoever a place was given up for stands before all others until it has it, but for more urgent
+// ones.
+Sequence* Scheduler::take_seat_taker() {
+  if (!seat_taker_) return nullptr;
+  const auto taker = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& sequence) {
+    return sequence->serial == *seat_taker_;
+  });
+  seat_taker_.reset();
+  if (taker == waiting_.end()) return nullptr;
+  const int most_urgent = waiting_.front()->request->priority;
+  return (*taker)->request->priority <= most_urgent ? taker->get() : nullptr;
+}
+
 void Scheduler::admit_waiting(TimePoint now, int budget) {
   admitted_.clear();
+  if (Sequence* const taker = take_seat_taker(); taker != nullptr && !free_slots_.empty()) {
+    if (budget <= num_rows_ || admit(*taker, now, budget - num_rows_) != Admission::kAdmitted) {
+      seat_taker_ = taker->serial;
+      return;
+    }
+    admitted_.push_back(taker);
+  }
   int num_passed_over = 0;
   for (size_t i = 0; i < waiting_.size() && !free_slots_.empty(); ++i) {
+    if (waiting_[i]->state == SequenceState::kRunning) continue;  // admitted above
     const int room = budget - num_rows_;
     if (room <= 0) break;
     const Admission admission = admit(*waiting_[i], now, room);
@@ -290,18 +325,21 @@ void Scheduler::admit_waiting(TimePoint now, int budget) {
   std::erase(waiting_, nullptr);
 }
 
-// All known tokens must fit now: a half-computed prompt that is preempted is work thrown away.
-Scheduler::Admission Scheduler::admit(Sequence& sequence, TimePoint now, int room) {
-  sharing_.match(sequence, matched_);
-  if (is_prefix_on_its_way(sequence)) return Admission::kWaitsForPrefix;
-  const auto num_matched = static_cast<int>(matched_.size());
+// Beside the blocks of matched_. All known tokens must fit now: a half-computed prompt that is
+// preempted is work thrown away.
+bool Scheduler::has_memory_for(const Sequence& sequence) const {
   // Holding the matched ones takes those from what is available that nobody holds now.
   const auto num_revived = static_cast<int>(std::count_if(
       matched_.begin(), matched_.end(), [&](BlockId b) { return blocks_.num_holders(b) == 0; }));
-  const int needed = blocks_for(sequence.num_tokens()) - num_matched;
-  if (needed + num_revived + headroom_for(sequence) > blocks_.num_available()) {
-    return Admission::kNoMemory;
-  }
+  const int needed = blocks_for(sequence.num_tokens()) - static_cast<int>(matched_.size());
+  return needed + num_revived + headroom_for(sequence) <= blocks_.num_available();
+}
+
+Scheduler::Admission Scheduler::admit(Sequence& sequence, TimePoint now, int room) {
+  sharing_.match(sequence, matched_);
+  if (is_prefix_on_its_way(sequence)) return Admission::kWaitsForPrefix;
+  if (!has_memory_for(sequence)) return Admission::kNoMemory;
+  const int needed = blocks_for(sequence.num_tokens()) - static_cast<int>(matched_.size());
   // Before anything is taken.
   sequence.blocks.reserve(static_cast<size_t>(blocks_for(sequence.num_tokens())));
   take_matched(sequence);
@@ -359,72 +397,6 @@ void Scheduler::restart_slot(Sequence& sequence) {
 void Scheduler::add_span(Sequence& sequence, int num_rows) {
   planned_.push_back({.sequence = &sequence, .num_rows = num_rows});
   num_rows_ += num_rows;
-}
-
-// Last, with the rows that are left: drafts keep nobody else from being planned or admitted.
-void Scheduler::plan_drafts(int budget) {
-  const SpeculationOptions& options = options_.speculation;
-  num_drafted_rows_ = 0;
-  if (options.max_tokens == 0 || planned_.empty()) return;
-  if (step_cost_.has_line()) {
-    budget = step_cost_.rows_within(options_.max_step_ms, num_rows_, std::max(budget, num_rows_));
-  }
-  int room = std::min(budget, options.max_rows) - num_rows_;
-  if (room <= 0) return;
-  auto num_left = static_cast<int>(planned_.size());
-  for (Planned& planned : planned_) {
-    add_drafts(planned, (room + num_left - 1) / num_left);
-    room -= planned.num_drafts;
-    num_drafted_rows_ += planned.num_drafts;
-    --num_left;
-  }
-}
-
-// What so many drafts make this step longer for all its sequences together, in steps of one: the
-// step gets longer for each of them, and a right guess is a token of one.
-double Scheduler::draft_cost(int num_drafts) const {
-  if (num_drafts == 0) return 0;
-  const auto num_sequences = static_cast<double>(planned_.size());
-  if (is_all_generating()) return row_cost_.extra(num_rows_, num_drafts) * num_sequences;
-  if (!step_cost_.has_line()) return RowCost::kUnknownRow * num_drafts * num_sequences;
-  const double share = step_cost_.row_ms() / std::max(step_cost_.predict_ms(num_rows_), 1e-6);
-  return std::max(share, RowCost::kMinRow) * num_drafts * num_sequences;
-}
-
-void Scheduler::add_drafts(Planned& planned, int limit) {
-  Sequence& sequence = *planned.sequence;
-  const StopRules& stop = sequence.request->stop;
-  if (!sequence.is_generating() || !sequence.request->speculative) return;
-  if (sequence.drafting == nullptr) {
-    sequence.drafting = std::make_unique<Drafting>(options_.speculation);
-  }
-  // The step's own token comes after the guesses.
-  const int last = std::min(sequence.max_tokens, sequence.draft_end);
-  limit = std::min(limit, last - sequence.num_output_tokens() - 1);
-  const int end = sequence.num_computed + 1;
-  const int num_held = static_cast<int>(sequence.blocks.size()) + blocks_.num_available();
-  limit = std::min(limit, num_held * options_.block_tokens - end);
-  limit = std::min(limit, options_.speculation.max_tokens);
-  if (limit <= 0) return;
-  std::array<double, kMaxDraftTokens> prices;
-  const double paid = draft_cost(num_drafted_rows_);
-  for (int count = 1; count <= limit; ++count) {
-    prices[static_cast<size_t>(count) - 1] = draft_cost(num_drafted_rows_ + count) - paid;
-  }
-  limit = sequence.drafting->pace.wanted(std::span(prices).first(static_cast<size_t>(limit)));
-  if (limit <= 0) return;
-  planned.draft_begin = static_cast<int>(drafts_.size());
-  sequence.drafting->lookup.propose(sequence.tokens, limit, drafts_);
-  // Nothing comes after a stop token, which needs no guess itself.
-  const auto is_stop = [&](TokenId id) {
-    return !stop.ignore_eos && std::binary_search(stop.token_ids.begin(), stop.token_ids.end(), id);
-  };
-  drafts_.erase(std::find_if(drafts_.begin() + planned.draft_begin, drafts_.end(), is_stop),
-                drafts_.end());
-  planned.num_drafts = static_cast<int>(drafts_.size()) - planned.draft_begin;
-  const int missing =
-      blocks_for(end + planned.num_drafts) - static_cast<int>(sequence.blocks.size());
-  if (missing > 0) CHECK(blocks_.try_allocate(missing, sequence.blocks));
 }
 
 void Scheduler::write_span(const Planned& planned) {
@@ -506,19 +478,6 @@ void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint ste
       std::min(static_cast<size_t>(blocks_for(sequence.num_computed)), sequence.blocks.size());
   blocks_.release(std::span(sequence.blocks).subspan(kept));
   sequence.blocks.resize(kept);
-}
-
-void Scheduler::settle_drafts(const Planned& planned, int num_accepted) {
-  if (num_accepted < 0) return;  // a prompt piece
-  const double share =
-      num_drafted_rows_ > 0 ? static_cast<double>(planned.num_drafts) / num_drafted_rows_ : 0.0;
-  planned.sequence->drafting->pace.note_step(planned.num_drafts, num_accepted,
-                                             share * drafts_cost_);
-  if (planned.num_drafts == 0) return;
-  ++speculation_.num_drafts;
-  speculation_.num_draft_tokens += static_cast<uint64_t>(planned.num_drafts);
-  speculation_.num_accepted_tokens += static_cast<uint64_t>(num_accepted);
-  for (int i = 0; i < num_accepted; ++i) ++speculation_.num_accepted_at[static_cast<size_t>(i)];
 }
 
 // What it computed stays findable until its blocks are needed.

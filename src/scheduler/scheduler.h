@@ -56,6 +56,8 @@ struct SchedulerOptions {
   int max_num_seqs = 64;
   int max_num_batched_tokens = 2048;
   double max_step_ms = 250;
+  // After this wait a key without its share of the places gets one (seat_sharing.h); 0: never.
+  double seat_patience_ms = 2000;
   SpeculationOptions speculation;
   PrefixOptions prefix;
 };
@@ -126,8 +128,9 @@ class Scheduler {
   const BlockPool& blocks() const { return blocks_; }
   const StepCost& step_cost() const { return step_cost_; }
   std::optional<TimePoint> earliest_deadline() const;
-  // Prompt tokens not computed yet, of waiting and running sequences.
-  int64_t num_uncomputed_prompt_tokens() const;
+  // Prompt tokens not computed yet, of running sequences, and of waiting ones.
+  int64_t num_uncomputed_prompt_tokens() const { return uncomputed_prompt_tokens(running_); }
+  int64_t num_waiting_prompt_tokens() const { return uncomputed_prompt_tokens(waiting_); }
   // Since the arrival of the sequence that has waited longest for its first step.
   Duration oldest_wait(TimePoint now) const;
   // CHECKs blocks, slots and progress numbers; for tests and simulation.
@@ -143,6 +146,7 @@ class Scheduler {
     int num_drafts = 0;
   };
 
+  static int64_t uncomputed_prompt_tokens(const Sequences& sequences);
   int row_budget() const;
   void plan_running(int budget);
   enum class Admission { kAdmitted, kNoMemory, kWaitsForPrefix };
@@ -154,7 +158,10 @@ class Scheduler {
   int headroom_for(const Sequence& sequence) const;
   int share_of_room(const Sequence& sequence, int room) const;
   void hand_out_rest(int budget);
-  void preempt_last();
+  void preempt(size_t index);
+  void share_seats(TimePoint now);
+  Sequence* take_seat_taker();
+  bool has_memory_for(const Sequence& sequence) const;
   void add_span(Sequence& sequence, int num_rows);
   void plan_drafts(int budget);
   double draft_cost(int num_drafts) const;
@@ -190,8 +197,9 @@ class Scheduler {
   Sequences waiting_;  // in order of service
   Sequences running_;  // in order of service; the last is preempted first
   Sequences finished_;
-  std::vector<Sequence*> admitted_;  // by this plan, still in waiting_
-  std::vector<BlockId> matched_;     // of the sequence that asks to be admitted
+  std::vector<Sequence*> admitted_;     // by this plan, still in waiting_
+  std::optional<uint64_t> seat_taker_;  // serial of whom another gave up its place for
+  std::vector<BlockId> matched_;        // of the sequence that asks to be admitted
   BatchPlan plan_;
   std::vector<Planned> planned_;  // by span of plan_
   int num_rows_ = 0;              // of planned_, drafts not counted

@@ -43,6 +43,7 @@ EngineOptions make_engine(SeededRandom& random) {
   options.max_step_ms = random.pick({5.0, 30.0, 250.0});
   if (random.chance(300)) options.max_num_queued_reqs = random.between(1, 20);
   if (random.chance(200)) options.inbox_capacity = static_cast<size_t>(random.between(1, 8));
+  options.seat_patience_ms = random.pick({0.0, 50.0, 500.0, 2'000.0});
   options.prefix.enabled = random.chance(850);
   options.prefix.hash_bits = random.pick({128, 128, 128, 6, 2});
   return options;
