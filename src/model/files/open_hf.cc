@@ -35,10 +35,15 @@ bool exists(const std::string& path) {
 // Tensor name -> file name inside the directory. One unnamed entry: every tensor of that file.
 using WeightMap = std::map<std::string, std::string>;
 
-// A shard is a plain name beside the index: nothing in a downloaded file may lead elsewhere.
+// A shard is a plain name beside the index: nothing in a downloaded file may lead elsewhere, or
+// break the line of an error that names it.
 bool is_plain_file_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         name.find('\0') == std::string_view::npos;
+  constexpr size_t kMaxNameBytes = 255;
+  const bool plain = std::none_of(name.begin(), name.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f || byte == '/';
+  });
+  return plain && !name.empty() && name != "." && name != ".." && name.size() <= kMaxNameBytes;
 }
 
 Result<WeightMap> read_index(const std::string& path) {

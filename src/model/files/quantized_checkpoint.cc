@@ -206,11 +206,11 @@ std::string config_text(const ModelConfig& config, const std::string& quantizati
   return fmt::format(
       R"({{"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": {},
           "intermediate_size": {}, "num_hidden_layers": 1, "num_attention_heads": 2,
-          "num_key_value_heads": 1, "vocab_size": 264, "max_position_embeddings": 64,
+          "num_key_value_heads": 1, "vocab_size": {}, "max_position_embeddings": 64,
           "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "hidden_act": "silu",
           "tie_word_embeddings": true,
           "quantization_config": {}}})",
-      config.hidden_size, config.intermediate_size, quantization);
+      config.hidden_size, config.intermediate_size, config.vocab_size, quantization);
 }
 
 void add_plain(const LayoutTensor& tensor, uint64_t seed, uint64_t stream, Checkpoint& out) {
@@ -230,13 +230,14 @@ void add_plain(const LayoutTensor& tensor, uint64_t seed, uint64_t stream, Check
 
 Checkpoint make_checkpoint(const CheckpointOptions& options) {
   Checkpoint out;
-  out.config.hidden_size = 128;
-  out.config.intermediate_size = options.group_size == 32 ? 160 : 384;
+  out.config.hidden_size = options.hidden_size;
+  out.config.intermediate_size =
+      options.group_size == 32 ? options.hidden_size + 32 : 3 * options.hidden_size;
   out.config.num_layers = 1;
   out.config.num_heads = 2;
   out.config.num_kv_heads = 1;
-  out.config.head_dim = 64;
-  out.config.vocab_size = 264;
+  out.config.head_dim = options.hidden_size / 2;
+  out.config.vocab_size = options.vocab_size;
   out.config.max_position = 64;
   out.config.tied_embeddings = true;
   out.config_json = config_text(out.config, quantization_json(options));

@@ -27,6 +27,8 @@ struct CheckpointOptions {
   bool act_order = false;           // ... whose groups are shuffled
   std::vector<std::string> plain_modules;
   uint64_t seed = 1;
+  int32_t hidden_size = 128;  // a multiple of 16
+  int32_t vocab_size = 264;
 };
 
 struct Checkpoint {
@@ -40,7 +42,7 @@ struct Checkpoint {
   void write(const std::string& directory) const;
 };
 
-// A Qwen2 model of one layer: hidden 128, intermediate 160 for groups of 32, else 384.
+// A Qwen2 model of one layer: intermediate hidden + 32 for groups of 32, else three times hidden.
 Checkpoint make_checkpoint(const CheckpointOptions& options);
 
 }  // namespace sparrow
