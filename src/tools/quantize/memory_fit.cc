@@ -42,7 +42,11 @@ int64_t packed_bytes(QuantMix mix, const ModelConfig& config, bool gguf) {
       continue;
     }
     const TensorType type = mix_tensor_type(mix, config, tensor, gguf);
-    bytes += PackedMatrix::bytes_of(weight_format_for(type), tensor.rows, tensor.cols);
+    // w8 files have one scale a row, which the loader holds without repeating it.
+    const WeightFormat format = mix == QuantMix::kW8
+                                    ? weight_format_for_row_scales(type, tensor.cols)
+                                    : weight_format_for(type);
+    bytes += PackedMatrix::bytes_of(format, tensor.rows, tensor.cols);
   }
   return bytes;
 }
