@@ -23,6 +23,8 @@ TEST(QuantizedModel, LogitsAreThoseOfThePackedValues) {
       {{.kind = CheckpointKind::kAwq, .group_size = 128}, 3e-2},
       {{.kind = CheckpointKind::kGptqV1, .group_size = 32}, 3e-2},
       {{.kind = CheckpointKind::kGptqV1, .group_list = true, .act_order = true}, 1e-4},
+      {{.kind = CheckpointKind::kGptq8, .group_size = 128}, 3e-2},
+      {{.kind = CheckpointKind::kGptq8Zeros, .group_size = 32}, 1e-4},
       {{.kind = CheckpointKind::kPacked4, .group_size = 64, .scale_dtype = "BF16"}, 3e-2},
       {{.kind = CheckpointKind::kPacked8, .group_size = -1, .scale_dtype = "F32"}, 3e-2},
       {{.kind = CheckpointKind::kInt8, .group_size = -1, .scale_dtype = "BF16"}, 3e-2},

@@ -32,7 +32,7 @@ constexpr size_t kMaxMadeBytes = 8u << 20;
 constexpr std::array<CheckpointKind, kNumMadeKinds> kKinds = {
     CheckpointKind::kAwq,     CheckpointKind::kGptqV1,  CheckpointKind::kGptqV2,
     CheckpointKind::kPacked4, CheckpointKind::kPacked8, CheckpointKind::kPacked4Asymmetric,
-    CheckpointKind::kInt8};
+    CheckpointKind::kInt8,    CheckpointKind::kGptq8,   CheckpointKind::kGptq8Zeros};
 constexpr std::array<int64_t, 4> kGroups = {32, 64, 128, -1};
 
 // A directory in memory where the system has one; gone at the end of the process.
@@ -150,7 +150,8 @@ void open_and_decode(const std::string& path, const MadeFile* made) {
 CheckpointOptions chosen_options(uint8_t kind, uint8_t more) {
   CheckpointOptions options = made_options(kKinds[kind % kKinds.size()], kGroups[more % 4]);
   const bool gptq =
-      options.kind == CheckpointKind::kGptqV1 || options.kind == CheckpointKind::kGptqV2;
+      options.kind == CheckpointKind::kGptqV1 || options.kind == CheckpointKind::kGptqV2 ||
+      options.kind == CheckpointKind::kGptq8 || options.kind == CheckpointKind::kGptq8Zeros;
   const bool awq = options.kind == CheckpointKind::kAwq;
   options.act_order = !awq && (more & 4) != 0;
   options.group_list = options.act_order || (gptq && (more & 8) != 0);

@@ -20,7 +20,7 @@ inline constexpr size_t kChangeBytes = 5;
 
 // Two bytes choose kind, group size, group list and the scales' type of a quantized directory.
 void fuzz_made_directory(std::string_view input);
-inline constexpr int kNumMadeKinds = 7;
+inline constexpr int kNumMadeKinds = 9;
 // One byte chooses the type of a GGUF file's matrices: one that a file may hold.
 void fuzz_made_gguf(std::string_view input);
 size_t num_made_gguf_types();

@@ -72,7 +72,8 @@ QuantizationScheme fuzz_scheme(uint8_t choice, int64_t group_size) {
   scheme.layout = static_cast<QuantizationLayout>(choice % 4);
   const bool int8 = scheme.layout == QuantizationLayout::kInt8;
   const bool packed = scheme.layout == QuantizationLayout::kPacked;
-  scheme.bits = int8 || (packed && (choice & 4) != 0) ? 8 : 4;
+  const bool gptq = scheme.layout == QuantizationLayout::kGptq;
+  scheme.bits = int8 || ((packed || gptq) && (choice & 4) != 0) ? 8 : 4;
   scheme.has_zero_points = !int8 && (!packed || (scheme.bits == 4 && (choice & 8) != 0));
   scheme.zeros_minus_one = (choice & 16) != 0;
   scheme.act_order = scheme.layout != QuantizationLayout::kAwq && (choice & 32) != 0;

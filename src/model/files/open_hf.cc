@@ -147,11 +147,19 @@ Result<std::unique_ptr<TensorSource>> open_quantized_weights(const ModelConfig& 
                                                              const std::string& directory) {
   ASSIGN_OR_RETURN(auto source, QuantizedTensorSource::create(config, scheme, weights.take_files(),
                                                               weights.tensors(), directory));
-  if (source->num_act_order() > 0) {
+  const int num_act_order = source->num_act_order();
+  const char* times = scheme.bits == 8 ? "four" : "eight";
+  if (num_act_order > 0) {
     log_warning(
         "{}: {} matrices assign inputs to groups in activation order (desc_act); they are held as "
-        "F32, eight times their size. --dtype bfloat16 halves that",
-        directory, source->num_act_order());
+        "F32, {} times their size. --dtype bfloat16 halves that",
+        directory, num_act_order, times);
+  }
+  if (source->num_floats() > num_act_order) {
+    log_warning(
+        "{}: {} matrices have 8-bit zero points that are not the middle of the range (sym: false); "
+        "they are held as F32, {} times their size. --dtype bfloat16 halves that",
+        directory, source->num_floats() - num_act_order, times);
   }
   return std::unique_ptr<TensorSource>(std::move(source));
 }

@@ -17,7 +17,17 @@ struct CheckpointTensor {
   std::string bytes;
 };
 
-enum class CheckpointKind { kAwq, kGptqV1, kGptqV2, kPacked4, kPacked4Asymmetric, kPacked8, kInt8 };
+enum class CheckpointKind {
+  kAwq,
+  kGptqV1,
+  kGptqV2,
+  kPacked4,
+  kPacked4Asymmetric,
+  kPacked8,
+  kInt8,
+  kGptq8,       // version 1, every zero point the middle
+  kGptq8Zeros,  // version 1
+};
 
 struct CheckpointOptions {
   CheckpointKind kind = CheckpointKind::kAwq;

@@ -2,8 +2,8 @@
 // QuantizedMatrix: one matrix of an AWQ, GPTQ or compressed-tensors file as it lies there, and its
 // conversion to the row blocks of quant/int_group_blocks.h. Values do not change: integers are
 // moved, scales become fp32, a scale of a longer group is repeated. Where inputs are assigned to
-// groups freely (act order) no block can hold them: such a matrix becomes plain F32, which is
-// exact and eight times as large.
+// groups freely (act order), or an 8-bit zero point is not the middle of the range, no block can
+// hold them: such a matrix becomes plain F32, which is exact and four or eight times as large.
 //
 // Owns nothing but the group list; the spans are of a mapping and may be unaligned. Single thread.
 
@@ -29,16 +29,18 @@ struct QuantizedMatrix {
   std::span<const std::byte> scales;
   TensorType scale_type = TensorType::kF16;
   std::vector<int32_t> group_of_input;  // only where it is not input / group_size; checked
+  bool free_zeros = false;              // 8 bit: set by has_free_zeros()
 
   int64_t num_groups() const { return cols / group_size; }
+  bool becomes_floats() const { return free_zeros || !group_of_input.empty(); }
   // 8-bit rows whose blocks all carry the same scale.
-  bool one_scale_per_row() const {
-    return bits == 8 && num_groups() == 1 && group_of_input.empty();
-  }
+  bool one_scale_per_row() const { return bits == 8 && num_groups() == 1 && !becomes_floats(); }
   // The row format convert_matrix() writes; group_size must be a multiple of 32.
   TensorType block_type() const;
 };
 
+// Whether a zero point of an 8-bit matrix is not the middle of the range.
+bool has_free_zeros(const QuantizedMatrix& matrix);
 // `out` is rows * tensor_row_bytes(block_type(), cols) bytes; every byte is written.
 void convert_matrix(const QuantizedMatrix& matrix, std::byte* out);
 

@@ -82,12 +82,13 @@ TEST_F(QuantizedTensorSourceTest, EveryKindAndGroup_GivesExactlyTheValuesThatWer
   for (const CheckpointKind kind :
        {CheckpointKind::kAwq, CheckpointKind::kGptqV1, CheckpointKind::kGptqV2,
         CheckpointKind::kPacked4, CheckpointKind::kPacked4Asymmetric, CheckpointKind::kPacked8,
-        CheckpointKind::kInt8}) {
+        CheckpointKind::kInt8, CheckpointKind::kGptq8}) {
     for (const Case& group : groups) {
       SCOPED_TRACE(testing::Message() << static_cast<int>(kind) << " " << group.group_size);
       const ModelFiles model = open_and_compare(
           make_checkpoint({.kind = kind, .group_size = group.group_size, .seed = 7}));
-      const bool eight = kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8;
+      const bool eight = kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8 ||
+                         kind == CheckpointKind::kGptq8;
       EXPECT_EQ(type_of(model, std::string(kUp) + ".weight"), eight ? group.up8 : group.up4);
       // Rows of 384 inputs: described and read alike.
       const std::string down = std::string(kDown) + ".weight";
@@ -133,6 +134,24 @@ TEST_F(QuantizedTensorSourceTest, GroupList_InOrderKeepsBlocksOutOfOrderBecomesF
     const ModelFiles shuffled = open_and_compare(make_checkpoint(options));
     EXPECT_EQ(type_of(shuffled, std::string(kDown) + ".weight"), TensorType::kF32);
     EXPECT_NE(shuffled.weights->format_name().find("activation order"), std::string::npos);
+  }
+}
+
+// A block of int8 has no zero point, and a difference of two bytes has nine bits.
+TEST_F(QuantizedTensorSourceTest, EightBitZeroPointsOffTheMiddle_BecomeF32) {
+  const std::string down = std::string(kDown) + ".weight";
+  for (const int64_t group_size : {32, 128, -1}) {
+    for (const bool act_order : {false, true}) {
+      const ModelFiles model =
+          open_and_compare(make_checkpoint({.kind = CheckpointKind::kGptq8Zeros,
+                                            .group_size = group_size,
+                                            .group_list = act_order,
+                                            .act_order = act_order}));
+      EXPECT_EQ(type_of(model, down), TensorType::kF32);
+      EXPECT_FALSE(model.weights->describe(down)->one_scale_per_row);
+      EXPECT_NE(model.weights->format_name().find("GPTQ int8"), std::string::npos);
+      EXPECT_NE(model.weights->format_name().find("held as F32"), std::string::npos);
+    }
   }
 }
 
