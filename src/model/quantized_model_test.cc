@@ -58,7 +58,8 @@ TEST(QuantizedModel, LogitsAreThoseOfThePackedValues) {
 
 // One scale a row is held once, not in every block: the matrices that have it take 8 bits a weight.
 TEST(QuantizedModel, EightBitsPerChannel_ArePackedWithOneScaleARow) {
-  for (const CheckpointKind kind : {CheckpointKind::kPacked8, CheckpointKind::kInt8}) {
+  for (const CheckpointKind kind :
+       {CheckpointKind::kPacked8, CheckpointKind::kInt8, CheckpointKind::kGptq8}) {
     for (const int64_t group_size : {-1, 128}) {
       const TemporaryDirectory temporary;
       make_checkpoint({.kind = kind, .group_size = group_size}).write(temporary.path());

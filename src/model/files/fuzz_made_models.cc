@@ -28,6 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxChanges = 32;
+constexpr size_t kMaxKeptModels = 64;  // of a few 100 kB each
 constexpr size_t kMaxMadeBytes = 8u << 20;
 constexpr std::array<CheckpointKind, kNumMadeKinds> kKinds = {
     CheckpointKind::kAwq,     CheckpointKind::kGptqV1,  CheckpointKind::kGptqV2,
@@ -289,6 +290,7 @@ void fuzz_made_directory(std::string_view input) {
   CHECK(quiet);
   const auto kind = static_cast<uint8_t>(input[0]), more = static_cast<uint8_t>(input[1]);
   static std::map<std::pair<uint8_t, uint8_t>, MadeFile> made;
+  if (made.size() > kMaxKeptModels) made.clear();
   MadeFile& base = made[{static_cast<uint8_t>(kind % kKinds.size()), more}];
   if (base.bytes.empty()) base = make_directory(chosen_options(kind, more));
   MadeFile file = {

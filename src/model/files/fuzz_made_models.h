@@ -5,7 +5,7 @@
 // that were written: so a seed without changes proves that its decoder is reached.
 //
 // Input: bytes that choose the model, then changes of kChangeBytes each (a shorter rest is none).
-// Models and the directory they are written to are kept for the process. Single thread.
+// The last models and the directory they are written to are kept for the process. Single thread.
 
 #include <cstdint>
 #include <string_view>
