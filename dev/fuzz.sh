@@ -50,12 +50,15 @@ build_targets() {
   cmake --build "$build" -j "$(nproc)" --target "${wanted[@]}"
 }
 
+# What an input may hold: of a model's files whole small ones must fit.
+max_len_of() { case "$1" in model_files) echo 32768 ;; *) echo 8192 ;; esac }
+
 # One run; its last words go to build/fuzz/logs/TARGET.
 fuzz_one() {
   local target="$1"
   mkdir -p "$build/corpus/$target" "$build/findings/$target" "$build/logs"
   "$(program_of "$target")" "$build/corpus/$target" "tests/fuzz/corpus/$target" \
-    -max_total_time="$seconds" -timeout="$timeout_s" -rss_limit_mb="$memory_mb" -print_final_stats=1 \
+    -max_total_time="$seconds" -max_len="$(max_len_of "$target")" -timeout="$timeout_s" -rss_limit_mb="$memory_mb" -print_final_stats=1 \
     -artifact_prefix="$build/findings/$target/" >"$build/logs/$target" 2>&1
 }
 
@@ -82,7 +85,8 @@ keep() {
   for target in "$@"; do
     local merged="$build/merged/$target" used=0 size
     rm -rf "$merged" && mkdir -p "$merged"
-    "$(program_of "$target")" -merge=1 -timeout="$timeout_s" -rss_limit_mb="$memory_mb" "$merged" \
+    "$(program_of "$target")" -merge=1 -max_len="$(max_len_of "$target")" -timeout="$timeout_s" \
+      -rss_limit_mb="$memory_mb" "$merged" \
       "tests/fuzz/corpus/$target" "$build/corpus/$target" >"$build/logs/$target.merge" 2>&1
     while read -r size file; do
       [ "$size" -le $((kept_bytes / 4)) ] && [ $((used + size)) -le "$kept_bytes" ] || continue

@@ -23,6 +23,8 @@ TEST(QuantizedModel, LogitsAreThoseOfThePackedValues) {
       {{.kind = CheckpointKind::kAwq, .group_size = 128}, 3e-2},
       {{.kind = CheckpointKind::kGptqV1, .group_size = 32}, 3e-2},
       {{.kind = CheckpointKind::kGptqV1, .group_list = true, .act_order = true}, 1e-4},
+      {{.kind = CheckpointKind::kGptq8, .group_size = 128}, 3e-2},
+      {{.kind = CheckpointKind::kGptq8Zeros, .group_size = 32}, 1e-4},
       {{.kind = CheckpointKind::kPacked4, .group_size = 64, .scale_dtype = "BF16"}, 3e-2},
       {{.kind = CheckpointKind::kPacked8, .group_size = -1, .scale_dtype = "F32"}, 3e-2},
       {{.kind = CheckpointKind::kInt8, .group_size = -1, .scale_dtype = "BF16"}, 3e-2},
@@ -56,7 +58,8 @@ TEST(QuantizedModel, LogitsAreThoseOfThePackedValues) {
 
 // One scale a row is held once, not in every block: the matrices that have it take 8 bits a weight.
 TEST(QuantizedModel, EightBitsPerChannel_ArePackedWithOneScaleARow) {
-  for (const CheckpointKind kind : {CheckpointKind::kPacked8, CheckpointKind::kInt8}) {
+  for (const CheckpointKind kind :
+       {CheckpointKind::kPacked8, CheckpointKind::kInt8, CheckpointKind::kGptq8}) {
     for (const int64_t group_size : {-1, 128}) {
       const TemporaryDirectory temporary;
       make_checkpoint({.kind = kind, .group_size = group_size}).write(temporary.path());

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -108,12 +109,29 @@ def test_paths_are_guarded(source, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gguf"]
 
 
-def start_and_wait_for(large, path, more=()):
+@pytest.fixture(scope="module", params=["q4_k_m.gguf", "w4", "w8-calibrated"])
+def kind(request, tmp_path_factory):
+    """What becomes of the model: the name of the result, and the flags that ask for it."""
+    if request.param != "w8-calibrated":
+        return request.param, ("--type", request.param.removesuffix(".gguf"))
+    text = tmp_path_factory.mktemp("calibration") / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog. 12 + 34 = 46. " * 40)
+    return request.param, ("--type", "w8", "--calibrate", str(text), "--calibrate-tokens", "256")
+
+
+def staged_file(path):
+    """Where the weights grow before they get their name; beside a directory that is replaced, until it is whole."""
+    if path.suffix == ".gguf":
+        return pathlib.Path(f"{path}.partial")
+    return pathlib.Path(f"{path}.new.partial" if path.exists() else f"{path}.partial") / "model.safetensors.partial"
+
+
+def start_and_wait_for(large, path, flags):
     """A conversion that is writing: its staged file holds data."""
-    process = subprocess.Popen([BINARY, "quantize", str(large), str(path), "--type", "q4_k_m", "--threads", "1", *more],
+    process = subprocess.Popen([BINARY, "quantize", str(large), str(path), "--threads", "1", *flags],
                                stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment())
-    partial = pathlib.Path(f"{path}.partial")
-    deadline = time.monotonic() + 120
+    partial = staged_file(path)
+    deadline = time.monotonic() + 240
     while not (partial.exists() and partial.stat().st_size > 1 << 20):
         assert process.poll() is None, "ended before it was caught: " + process.communicate()[1]
         assert time.monotonic() < deadline
@@ -121,45 +139,58 @@ def start_and_wait_for(large, path, more=()):
     return process
 
 
-def test_kill_9_leaves_nothing_under_the_final_name(large, tmp_path):
-    path = tmp_path / "out.gguf"
-    process = start_and_wait_for(large, path)
+def test_kill_9_leaves_nothing_under_the_final_name(large, tmp_path, kind):
+    name, flags = kind
+    path = tmp_path / name
+    process = start_and_wait_for(large, path, flags)
     process.kill()
     process.communicate()
-    assert not path.exists()
+    assert not path.exists() and staged_file(path).exists()
     # What was left is no obstacle.
-    done = run_cli("quantize", large, path, "--type", "q8_0")
+    done = run_cli("quantize", large, path, "--type", "q8_0" if path.suffix else "w4")
     assert done.returncode == 0, done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["out.gguf"]
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    if path.is_dir():
+        assert not [p.name for p in path.iterdir() if "partial" in p.name]
     assert run_cli("run", "--model", path, "--max-tokens", 2, "Hi").returncode == 0
 
 
+def contents(path):
+    return {p.name: p.read_bytes() for p in path.iterdir()} if path.is_dir() else path.read_bytes()
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_removes_the_staged_file_and_keeps_the_old(large, tmp_path, sign):
-    path = tmp_path / "out.gguf"
-    path.write_text("precious")
-    process = start_and_wait_for(large, path, ["--force"])
+def test_interrupt_removes_the_staged_file_and_keeps_the_old(source, large, tmp_path, kind, sign):
+    name, flags = kind
+    path = tmp_path / name
+    if path.suffix:
+        path.write_text("precious")
+    else:
+        shutil.copytree(source, path)
+    before = contents(path)
+    process = start_and_wait_for(large, path, ["--force", *flags])
     process.send_signal(sign)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in errors
-    assert [p.name for p in tmp_path.iterdir()] == ["out.gguf"] and path.read_text() == "precious"
+    assert [p.name for p in tmp_path.iterdir()] == [name] and contents(path) == before
 
 
-def test_a_full_disk_is_an_error_with_its_name(large, tmp_path):
+def test_a_full_disk_is_an_error_with_its_name(large, tmp_path, kind):
     def limited():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
-    path = tmp_path / "out.gguf"
-    done = subprocess.run([BINARY, "quantize", str(large), str(path)], capture_output=True, text=True, env=clean_environment(),
-                          preexec_fn=limited, timeout=300)
+    name, flags = kind
+    done = subprocess.run([BINARY, "quantize", str(large), str(tmp_path / name), *flags], capture_output=True, text=True,
+                          env=clean_environment(), preexec_fn=limited, timeout=300)
     assert done.returncode == 1
-    assert re.search(r"out\.gguf\.partial: cannot write: \w+", done.stderr), done.stderr
+    assert re.search(re.escape(str(staged_file(tmp_path / name))) + r": cannot write: \w+", done.stderr), done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_stays_far_below_the_model(large, tmp_path):
-    process = subprocess.Popen([BINARY, "quantize", str(large), str(tmp_path / "out.gguf")], stdout=subprocess.DEVNULL,
+def test_memory_stays_far_below_the_model(large, tmp_path, kind):
+    name, flags = kind
+    process = subprocess.Popen([BINARY, "quantize", str(large), str(tmp_path / name), *flags], stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, env=clean_environment())
     _, status, usage = os.wait4(process.pid, 0)
     process.stderr.close()

@@ -1,7 +1,8 @@
 // Fuzz entry of the model readers. The first byte chooses: a whole GGUF file through open_model(),
 // a safetensors header, config.json, generation_config.json, a quantized safetensors file (the next
-// byte chooses the scheme). No input may crash, hang or allocate
-// what it claims; a refusal is one line; what is accepted can be read to its last byte.
+// two bytes choose the scheme), or a model that is made here and changed (fuzz_made_models.h): a
+// quantized directory, a GGUF file, the index of a directory of two files. No input may crash, hang
+// or allocate what it claims; a refusal is one line; what is accepted can be read to its last byte.
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
-#include "kernels/packed_matrix.h"
+#include "model/files/fuzz_made_models.h"
 #include "model/files/hf_config.h"
 #include "model/files/hf_quantization.h"
 #include "model/files/mapped_tensor_source.h"
@@ -20,18 +21,11 @@
 #include "model/files/safetensors_header.h"
 #include "model/files/tensor_layout.h"
 #include "model/model_files.h"
-#include "quant/convert_row.h"
 
 namespace sparrow {
 namespace {
 
 constexpr size_t kMaxInputBytes = 1u << 20;
-
-void check_message(const Status& status) {
-  CHECK(!status.message().empty());
-  CHECK(status.message().find('\n') == std::string::npos);
-  CHECK(status.message().size() < 2000);
-}
 
 // A file of these bytes in memory; the path is good until it is closed.
 class MemoryFile {
@@ -48,21 +42,6 @@ class MemoryFile {
  private:
   const int file_;
 };
-
-// A row of what was read, packed for the kernels: its values are those of the file.
-void check_packed_row(const SourceTensor& tensor) {
-  const std::span<const std::byte> row = tensor.bytes.first(tensor.row_bytes());
-  if (first_non_finite(tensor.type, row) >= 0) return;
-  const WeightFormat format = tensor.one_scale_per_row
-                                  ? weight_format_for_row_scales(tensor.type, tensor.cols)
-                                  : weight_format_for(tensor.type);
-  Result<PackedMatrix> matrix = PackedMatrix::allocate(format, 1, tensor.cols);
-  CHECK(matrix.ok() && matrix->pack_rows(0, 1, tensor.type, row).ok());
-  std::vector<float> expected(static_cast<size_t>(tensor.cols)), found(expected.size());
-  dequantize_row(tensor.type, row.data(), tensor.cols, expected.data());
-  matrix->unpack_row(0, found.data());
-  for (size_t i = 0; i < found.size(); ++i) CHECK(found[i] == expected[i]);
-}
 
 void fuzz_gguf(std::string_view bytes) {
   const MemoryFile file(bytes);
@@ -87,31 +66,29 @@ void fuzz_safetensors(std::string_view bytes) {
   CHECK(end == bytes.size());
 }
 
-QuantizationScheme fuzz_scheme(uint8_t choice) {
+// Every scheme that a config can ask for.
+QuantizationScheme fuzz_scheme(uint8_t choice, int64_t group_size) {
   QuantizationScheme scheme;
   scheme.layout = static_cast<QuantizationLayout>(choice % 4);
-  scheme.group_size = 32;
-  scheme.zeros_minus_one = true;
-  if (scheme.layout == QuantizationLayout::kInt8) {
-    scheme.bits = 8;
-    scheme.has_zero_points = false;
-  }
+  const bool int8 = scheme.layout == QuantizationLayout::kInt8;
+  const bool packed = scheme.layout == QuantizationLayout::kPacked;
+  const bool gptq = scheme.layout == QuantizationLayout::kGptq;
+  scheme.bits = int8 || ((packed || gptq) && (choice & 4) != 0) ? 8 : 4;
+  scheme.has_zero_points = !int8 && (!packed || (scheme.bits == 4 && (choice & 8) != 0));
+  scheme.zeros_minus_one = (choice & 16) != 0;
+  scheme.act_order = scheme.layout != QuantizationLayout::kAwq && (choice & 32) != 0;
+  scheme.group_size = group_size;
   return scheme;
 }
 
-// The sizes are those of the tiny checkpoints of the tests.
+// The sizes are those of the checkpoints of fuzz_made_models.h.
 void fuzz_quantized(std::string_view input) {
-  if (input.empty()) return;
-  ModelConfig config;
-  config.hidden_size = 128;
-  config.intermediate_size = 160;
-  config.num_layers = 1;
-  config.num_heads = 2;
-  config.num_kv_heads = 1;
-  config.head_dim = 64;
-  config.vocab_size = 264;
-  config.tied_embeddings = true;
-  const std::string_view bytes = input.substr(1);
+  if (input.size() < 2) return;
+  constexpr int64_t kGroups[] = {32, 64, 128, -1};
+  const int64_t group_size = kGroups[static_cast<uint8_t>(input[1]) % 4];
+  const ModelConfig& config = made_config(group_size);
+  const QuantizationScheme scheme = fuzz_scheme(static_cast<uint8_t>(input[0]), group_size);
+  const std::string_view bytes = input.substr(2);
   const auto entries = parse_safetensors_header(std::as_bytes(std::span(bytes)), "m.safetensors");
   if (!entries.ok()) return check_message(entries.status());
   std::vector<StoredTensor> tensors;
@@ -121,8 +98,7 @@ void fuzz_quantized(std::string_view input) {
   const MemoryFile file(bytes);
   std::vector<MappedFile> files;
   files.push_back(MappedFile::open(file.path()).value());
-  const auto source = QuantizedTensorSource::create(
-      config, fuzz_scheme(static_cast<uint8_t>(input[0])), std::move(files), tensors, "m");
+  const auto source = QuantizedTensorSource::create(config, scheme, std::move(files), tensors, "m");
   if (!source.ok()) return check_message(source.status());
   for (const LayoutTensor& expected : qwen2_tensor_layout(config)) {
     const Result<SourceTensor> tensor = (*source)->tensor(expected.name);
@@ -160,7 +136,7 @@ void fuzz_config(std::string_view bytes, bool generation) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0 || size > sparrow::kMaxInputBytes) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 5) {
+  switch (data[0] % 8) {
     case 0:
       sparrow::fuzz_gguf(bytes);
       break;
@@ -170,8 +146,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 4:
       sparrow::fuzz_quantized(bytes);
       break;
+    case 5:
+      sparrow::fuzz_made_directory(bytes);
+      break;
+    case 6:
+      sparrow::fuzz_made_gguf(bytes);
+      break;
+    case 7:
+      sparrow::fuzz_index(bytes);
+      break;
     default:
-      sparrow::fuzz_config(bytes, data[0] % 5 == 3);
+      sparrow::fuzz_config(bytes, data[0] % 8 == 3);
   }
   return 0;
 }

@@ -17,7 +17,8 @@ namespace json = boost::json;
 constexpr size_t kMaxListEntries = 16384;
 
 constexpr const char* kSupported =
-    "supported: awq (4 bit, gemm), gptq (4 bit), compressed-tensors (pack-quantized 4 or 8 bit, "
+    "supported: awq (4 bit, gemm), gptq (4 or 8 bit), compressed-tensors (pack-quantized 4 or 8 "
+    "bit, "
     "int-quantized 8 bit), each with groups of a multiple of 32 or one scale a row; or use the "
     "BF16 checkpoint or a GGUF file";
 
@@ -118,7 +119,7 @@ Status check_dynamic(const ConfigFields& fields) {
 Result<QuantizationScheme> parse_gptq(const ConfigFields& fields) {
   QuantizationScheme scheme;
   scheme.layout = QuantizationLayout::kGptq;
-  RETURN_IF_ERROR(check_bits(fields, "bits", 4, 4, &scheme.bits));
+  RETURN_IF_ERROR(check_bits(fields, "bits", 4, 8, &scheme.bits));
   RETURN_IF_ERROR(check_word(fields, "checkpoint_format", {"gptq", "gptq_v2"}));
   RETURN_IF_ERROR(check_word(fields, "pack_dtype", {"int32"}));
   RETURN_IF_ERROR(check_dynamic(fields));

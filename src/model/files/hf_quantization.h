@@ -16,7 +16,7 @@ namespace sparrow {
 
 enum class QuantizationLayout {
   kAwq,     // qweight [in, out/8], interleaved nibbles
-  kGptq,    // qweight [in/8, out]
+  kGptq,    // qweight [in * bits / 32, out]
   kPacked,  // weight_packed [out, in * bits / 32]
   kInt8,    // weight int8 [out, in]
 };

@@ -66,6 +66,8 @@ TEST(HfQuantization, WhatExportersWrite_IsRead) {
 
 TEST(HfQuantization, Fields_DecideTheLayout) {
   EXPECT_TRUE((*parse(R"({"quant_method": "gptq", "bits": 4})"))->zeros_minus_one);
+  EXPECT_EQ(text_of(R"({"quant_method": "gptq", "bits": 8, "group_size": 128, "sym": true})"),
+            "GPTQ int8 g128");
   const auto v2 = parse(R"({"quant_method": "gptq", "bits": 4, "checkpoint_format": "gptq_v2"})");
   EXPECT_FALSE((*v2)->zeros_minus_one);
   EXPECT_FALSE((*parse(compressed(kW4)))->has_zero_points);
@@ -98,7 +100,7 @@ TEST(HfQuantization, EverythingElse_IsRefusedByName) {
       {R"({"quant_method": "awq", "bits": 4, "group_size": -2})", {"group_size", "-2"}},
       {R"({"quant_method": "awq", "bits": 4, "modules_to_not_convert": "lm_head"})",
        {"modules_to_not_convert", "a list"}},
-      {R"({"quant_method": "gptq", "bits": 3})", {"bits", "found 3"}},
+      {R"({"quant_method": "gptq", "bits": 3})", {"bits", "found 3", "4 or 8"}},
       {R"({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})",
        {"checkpoint_format", "marlin", "gptq or gptq_v2"}},
       {R"({"quant_method": "gptq", "bits": 4, "is_marlin_format": true})", {"is_marlin_format"}},

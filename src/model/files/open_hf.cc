@@ -35,10 +35,15 @@ bool exists(const std::string& path) {
 // Tensor name -> file name inside the directory. One unnamed entry: every tensor of that file.
 using WeightMap = std::map<std::string, std::string>;
 
-// A shard is a plain name beside the index: nothing in a downloaded file may lead elsewhere.
+// A shard is a plain name beside the index: nothing in a downloaded file may lead elsewhere, or
+// break the line of an error that names it.
 bool is_plain_file_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         name.find('\0') == std::string_view::npos;
+  constexpr size_t kMaxNameBytes = 255;
+  const bool plain = std::none_of(name.begin(), name.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f || byte == '/';
+  });
+  return plain && !name.empty() && name != "." && name != ".." && name.size() <= kMaxNameBytes;
 }
 
 Result<WeightMap> read_index(const std::string& path) {
@@ -142,11 +147,19 @@ Result<std::unique_ptr<TensorSource>> open_quantized_weights(const ModelConfig& 
                                                              const std::string& directory) {
   ASSIGN_OR_RETURN(auto source, QuantizedTensorSource::create(config, scheme, weights.take_files(),
                                                               weights.tensors(), directory));
-  if (source->num_act_order() > 0) {
+  const int num_act_order = source->num_act_order();
+  const char* times = scheme.bits == 8 ? "four" : "eight";
+  if (num_act_order > 0) {
     log_warning(
         "{}: {} matrices assign inputs to groups in activation order (desc_act); they are held as "
-        "F32, eight times their size. --dtype bfloat16 halves that",
-        directory, source->num_act_order());
+        "F32, {} times their size. --dtype bfloat16 halves that",
+        directory, num_act_order, times);
+  }
+  if (source->num_floats() > num_act_order) {
+    log_warning(
+        "{}: {} matrices have 8-bit zero points that are not the middle of the range (sym: false); "
+        "they are held as F32, {} times their size. --dtype bfloat16 halves that",
+        directory, source->num_floats() - num_act_order, times);
   }
   return std::unique_ptr<TensorSource>(std::move(source));
 }

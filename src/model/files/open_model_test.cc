@@ -262,6 +262,11 @@ TEST_F(OpenModelTest, Shards_ActLikeOneFile) {
   expect_refused(path, {"second.safetensors", "model.norm.weight", "the index does not"});
   write_index(weight_map + ", \"model.norm.weight\": \"../kept.safetensors\"");
   expect_refused(path, {"weight_map", "../kept.safetensors", "beside it"});
+  // Found by the fuzzer: the name of a file broke the line of the error.
+  for (const std::string& bad : {std::string("a\\nb"), std::string(300, 'x')}) {
+    write_index(weight_map + ", \"model.norm.weight\": \"" + bad + "\"");
+    expect_refused(path, {"weight_map", "beside it"});
+  }
   write_index(weight_map + ", \"model.norm.weight\": \"absent.safetensors\"");
   expect_refused(path, {"absent.safetensors"});
 }

@@ -28,10 +28,12 @@ struct Integers {
 };
 
 bool is_gptq(CheckpointKind kind) {
-  return kind == CheckpointKind::kGptqV1 || kind == CheckpointKind::kGptqV2;
+  return kind == CheckpointKind::kGptqV1 || kind == CheckpointKind::kGptqV2 ||
+         kind == CheckpointKind::kGptq8 || kind == CheckpointKind::kGptq8Zeros;
 }
 bool is_8_bit(CheckpointKind kind) {
-  return kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8;
+  return kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8 ||
+         kind == CheckpointKind::kGptq8 || kind == CheckpointKind::kGptq8Zeros;
 }
 bool has_zeros(CheckpointKind kind) {
   return kind == CheckpointKind::kAwq || is_gptq(kind) ||
@@ -68,7 +70,10 @@ Integers random_integers(const CheckpointOptions& options, int64_t rows, int64_t
     out.q.push_back(is_8_bit(options.kind) ? next(256) - 128 : next(16));
   }
   for (int64_t i = 0; i < rows * out.groups; ++i) {
-    out.zero.push_back(is_8_bit(options.kind) ? 0 : has_zeros(options.kind) ? next(16) : 8);
+    out.zero.push_back(options.kind == CheckpointKind::kGptq8Zeros ? next(256) - 128
+                       : is_8_bit(options.kind)                    ? 0
+                       : has_zeros(options.kind)                   ? next(16)
+                                                                   : 8);
     out.scale.push_back(
         rounded(static_cast<float>(next(1000) + 1) * 0.0000137f, options.scale_dtype));
   }
@@ -109,28 +114,32 @@ void pack_columns(const CheckpointOptions& options, const Integers& m, const std
   // Where output 0..7 of a word lies.
   const std::array<int, 8> place =
       awq ? std::array<int, 8>{0, 4, 1, 5, 2, 6, 3, 7} : std::array<int, 8>{0, 1, 2, 3, 4, 5, 6, 7};
-  Words weights(m.rows * m.cols / 8), zeros(m.groups * m.rows / 8);
+  const int bits = is_8_bit(options.kind) ? 8 : 4, per_word = 32 / bits;
+  const int offset = bits == 8 ? 128 : 0, mask = (1 << bits) - 1;
+  const int less = options.kind == CheckpointKind::kGptqV2 || awq ? 0 : 1;
+  Words weights(m.rows * m.cols / per_word), zeros(m.groups * m.rows / per_word);
   std::string scales;
   for (int64_t n = 0; n < m.rows; ++n) {
-    const int bit = 4 * place[static_cast<size_t>(n % 8)];
+    const int bit = bits == 8 ? 8 * static_cast<int>(n % 4) : 4 * place[static_cast<size_t>(n % 8)];
     for (int64_t k = 0; k < m.cols; ++k) {
       if (awq) weights.put(k * (m.rows / 8) + n / 8, bit, m.q_at(n, k));
-      if (!awq) weights.put(k / 8 * m.rows + n, 4 * (k % 8), m.q_at(n, k));
+      if (!awq) {
+        weights.put(k / per_word * m.rows + n, bits * (k % per_word), m.q_at(n, k) + offset);
+      }
     }
     for (int64_t g = 0; g < m.groups; ++g) {
-      const int zero = m.zero[m.group_at(n, g)];
-      const int stored = options.kind == CheckpointKind::kGptqV1 ? (zero + 15) % 16 : zero;
-      zeros.put(g * (m.rows / 8) + n / 8, bit, stored);
+      const int stored = (m.zero[m.group_at(n, g)] + offset - less) & mask;
+      zeros.put(g * (m.rows / per_word) + n / per_word, bit, stored);
     }
   }
   for (int64_t g = 0; g < m.groups; ++g) {
     for (int64_t n = 0; n < m.rows; ++n) scales += scale_bytes(m.scale[m.group_at(n, g)], "F16");
   }
-  out[module + ".qweight"] = {
-      "I32",
-      awq ? std::vector<int64_t>{m.cols, m.rows / 8} : std::vector<int64_t>{m.cols / 8, m.rows},
-      weights.take()};
-  out[module + ".qzeros"] = {"I32", {m.groups, m.rows / 8}, zeros.take()};
+  out[module + ".qweight"] = {"I32",
+                              awq ? std::vector<int64_t>{m.cols, m.rows / 8}
+                                  : std::vector<int64_t>{m.cols / per_word, m.rows},
+                              weights.take()};
+  out[module + ".qzeros"] = {"I32", {m.groups, m.rows / per_word}, zeros.take()};
   out[module + ".scales"] = {"F16", {m.groups, m.rows}, scales};
   if (options.group_list) out[module + ".g_idx"] = {"I32", {m.cols}, int32_bytes(m.group_of)};
 }
@@ -182,10 +191,10 @@ std::string quantization_json(const CheckpointOptions& options) {
   }
   if (is_gptq(options.kind)) {
     return fmt::format(
-        R"({{"quant_method": "gptq", "bits": 4, "group_size": {}, "desc_act": {}, "sym": false,
+        R"({{"quant_method": "gptq", "bits": {}, "group_size": {}, "desc_act": {}, "sym": false,
             "checkpoint_format": "{}"}})",
-        options.group_size, options.act_order,
-        options.kind == CheckpointKind::kGptqV1 ? "gptq" : "gptq_v2");
+        is_8_bit(options.kind) ? 8 : 4, options.group_size, options.act_order,
+        options.kind == CheckpointKind::kGptqV2 ? "gptq_v2" : "gptq");
   }
   const bool group = options.group_size > 0;
   return fmt::format(
@@ -206,11 +215,11 @@ std::string config_text(const ModelConfig& config, const std::string& quantizati
   return fmt::format(
       R"({{"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": {},
           "intermediate_size": {}, "num_hidden_layers": 1, "num_attention_heads": 2,
-          "num_key_value_heads": 1, "vocab_size": 264, "max_position_embeddings": 64,
+          "num_key_value_heads": 1, "vocab_size": {}, "max_position_embeddings": 64,
           "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "hidden_act": "silu",
           "tie_word_embeddings": true,
           "quantization_config": {}}})",
-      config.hidden_size, config.intermediate_size, quantization);
+      config.hidden_size, config.intermediate_size, config.vocab_size, quantization);
 }
 
 void add_plain(const LayoutTensor& tensor, uint64_t seed, uint64_t stream, Checkpoint& out) {
@@ -230,13 +239,14 @@ void add_plain(const LayoutTensor& tensor, uint64_t seed, uint64_t stream, Check
 
 Checkpoint make_checkpoint(const CheckpointOptions& options) {
   Checkpoint out;
-  out.config.hidden_size = 128;
-  out.config.intermediate_size = options.group_size == 32 ? 160 : 384;
+  out.config.hidden_size = options.hidden_size;
+  out.config.intermediate_size =
+      options.group_size == 32 ? options.hidden_size + 32 : 3 * options.hidden_size;
   out.config.num_layers = 1;
   out.config.num_heads = 2;
   out.config.num_kv_heads = 1;
-  out.config.head_dim = 64;
-  out.config.vocab_size = 264;
+  out.config.head_dim = options.hidden_size / 2;
+  out.config.vocab_size = options.vocab_size;
   out.config.max_position = 64;
   out.config.tied_embeddings = true;
   out.config_json = config_text(out.config, quantization_json(options));

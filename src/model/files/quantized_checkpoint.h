@@ -17,7 +17,17 @@ struct CheckpointTensor {
   std::string bytes;
 };
 
-enum class CheckpointKind { kAwq, kGptqV1, kGptqV2, kPacked4, kPacked4Asymmetric, kPacked8, kInt8 };
+enum class CheckpointKind {
+  kAwq,
+  kGptqV1,
+  kGptqV2,
+  kPacked4,
+  kPacked4Asymmetric,
+  kPacked8,
+  kInt8,
+  kGptq8,       // version 1, every zero point the middle
+  kGptq8Zeros,  // version 1
+};
 
 struct CheckpointOptions {
   CheckpointKind kind = CheckpointKind::kAwq;
@@ -27,6 +37,8 @@ struct CheckpointOptions {
   bool act_order = false;           // ... whose groups are shuffled
   std::vector<std::string> plain_modules;
   uint64_t seed = 1;
+  int32_t hidden_size = 128;  // a multiple of 16
+  int32_t vocab_size = 264;
 };
 
 struct Checkpoint {
@@ -40,7 +52,7 @@ struct Checkpoint {
   void write(const std::string& directory) const;
 };
 
-// A Qwen2 model of one layer: hidden 128, intermediate 160 for groups of 32, else 384.
+// A Qwen2 model of one layer: intermediate hidden + 32 for groups of 32, else three times hidden.
 Checkpoint make_checkpoint(const CheckpointOptions& options);
 
 }  // namespace sparrow

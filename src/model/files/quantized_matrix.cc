@@ -47,8 +47,9 @@ float scale_of(const QuantizedMatrix& matrix, int64_t row, int64_t group) {
 // Position of an output's nibble in a word of AWQ, the inverse of kAwqOrder.
 int64_t awq_position(int64_t output) { return output % 2 == 0 ? output / 2 : 4 + output / 2; }
 
+// As unsigned as the file's integers are, 0..15 or 0..255.
 uint8_t zero_of(const QuantizedMatrix& matrix, int64_t row, int64_t group) {
-  if (matrix.zeros.empty()) return 8;
+  if (matrix.zeros.empty()) return static_cast<uint8_t>(1 << (matrix.bits - 1));
   const int64_t words_per_group = matrix.rows / 8;
   switch (matrix.layout) {
     case QuantizationLayout::kAwq: {
@@ -56,10 +57,13 @@ uint8_t zero_of(const QuantizedMatrix& matrix, int64_t row, int64_t group) {
       return static_cast<uint8_t>(word >> (4 * awq_position(row % 8)) & 15);
     }
     case QuantizationLayout::kGptq: {
-      const uint32_t word = load_word(matrix.zeros.data(), group * words_per_group + row / 8);
-      // A stored 15 is the true zero point 0: the sum wraps in its four bits.
-      return static_cast<uint8_t>(((word >> (4 * (row % 8))) + (matrix.zeros_minus_one ? 1 : 0)) &
-                                  15);
+      const int64_t per_word = 32 / matrix.bits;
+      const uint32_t word =
+          load_word(matrix.zeros.data(), group * (matrix.rows / per_word) + row / per_word);
+      const uint32_t stored = word >> (matrix.bits * (row % per_word));
+      // A stored 15 (or 255) is the true zero point 0: the sum wraps in its bits.
+      return static_cast<uint8_t>((stored + (matrix.zeros_minus_one ? 1 : 0)) &
+                                  ((1u << matrix.bits) - 1));
     }
     default: {
       // Packed along the outputs; stored plus 8, as the weights are.
@@ -110,13 +114,15 @@ void copy_awq(const QuantizedMatrix& matrix, const Piece& piece) {
   }
 }
 
-// A word of GPTQ is four bytes of ours.
+// A word of GPTQ is four bytes of ours; in 8 bits ours are signed.
 void copy_gptq(const QuantizedMatrix& matrix, const Piece& piece) {
-  for (int64_t k = 0; k < piece.count; k += 8) {
-    const std::byte* words =
-        matrix.weights.data() + ((piece.k + k) / 8 * matrix.rows + piece.row) * 4;
+  const int64_t per_word = 32 / matrix.bits;
+  const uint32_t offset = matrix.bits == 8 ? 0x80808080 : 0;
+  for (int64_t k = 0; k < piece.count; k += per_word) {
+    const int64_t first = (piece.k + k) / per_word * matrix.rows + piece.row;
     for (int64_t row = 0; row < piece.num_rows; ++row) {
-      std::memcpy(piece.out + row * piece.stride + k / 2, words + row * 4, 4);
+      const uint32_t word = load_word(matrix.weights.data(), first + row) ^ offset;
+      std::memcpy(piece.out + row * piece.stride + k * matrix.bits / 8, &word, 4);
     }
   }
 }
@@ -189,27 +195,34 @@ void convert_to_blocks(const QuantizedMatrix& matrix, std::byte* out) {
   }
 }
 
-// Act order: values, with the group looked up per input. Rows in tiles of 32: their scales and zero
-// points of all groups stay in the L1.
+// Values, with the group looked up per input. Rows in tiles of 32: their scales and zero points of
+// all groups stay in the L1.
 void convert_to_floats(const QuantizedMatrix& matrix, std::byte* out) {
   constexpr int64_t kRows = 32, kInputs = 32;
   const auto num_groups = static_cast<size_t>(matrix.num_groups());
   std::vector<float> scales(num_groups * kRows), zeros(num_groups * kRows);
   std::array<std::byte, kRows* kInputs> integers = {};
   std::array<float, kInputs> values = {};
+  std::array<int64_t, kInputs> groups = {};
+  const bool in_order = matrix.group_of_input.empty();
   const int64_t stride = kInputs * matrix.bits / 8;
+  const float signed_by = matrix.bits == 8 ? 128 : 0;  // what copy_integers() took off
   for (int64_t row = 0; row < matrix.rows; row += kRows) {
     const int64_t num_rows = std::min(kRows, matrix.rows - row);
     for (int64_t i = 0; i < num_rows; ++i) {
       for (size_t group = 0; group < num_groups; ++group) {
         const size_t at = static_cast<size_t>(i) * num_groups + group;
         scales[at] = scale_of(matrix, row + i, static_cast<int64_t>(group));
-        zeros[at] = matrix.bits == 8 ? 0 : zero_of(matrix, row + i, static_cast<int64_t>(group));
+        zeros[at] = zero_of(matrix, row + i, static_cast<int64_t>(group)) - signed_by;
       }
     }
     for (int64_t k = 0; k < matrix.cols; k += kInputs) {
       copy_integers(matrix, {row, num_rows, k, kInputs, integers.data(), stride});
-      const int32_t* groups = matrix.group_of_input.data() + k;
+      for (int64_t j = 0; j < kInputs; ++j) {
+        groups[static_cast<size_t>(j)] = in_order
+                                             ? (k + j) / matrix.group_size
+                                             : matrix.group_of_input[static_cast<size_t>(k + j)];
+      }
       for (int64_t i = 0; i < num_rows; ++i) {
         const auto* row_integers = reinterpret_cast<const uint8_t*>(integers.data() + i * stride);
         const size_t base = static_cast<size_t>(i) * num_groups;
@@ -228,7 +241,7 @@ void convert_to_floats(const QuantizedMatrix& matrix, std::byte* out) {
 }  // namespace
 
 TensorType QuantizedMatrix::block_type() const {
-  if (!group_of_input.empty()) return TensorType::kF32;
+  if (becomes_floats()) return TensorType::kF32;
   CHECK(group_size > 0 && group_size % 32 == 0);
   if (is_q4_0) return TensorType::kQ4_0;
   const bool four = bits == 4;
@@ -270,8 +283,18 @@ bool has_q4_0_values(const QuantizedMatrix& matrix) {
 }
 
 void convert_matrix(const QuantizedMatrix& matrix, std::byte* out) {
-  if (matrix.group_of_input.empty()) return convert_to_blocks(matrix, out);
+  if (!matrix.becomes_floats()) return convert_to_blocks(matrix, out);
   convert_to_floats(matrix, out);
+}
+
+bool has_free_zeros(const QuantizedMatrix& matrix) {
+  if (matrix.bits != 8 || matrix.zeros.empty()) return false;
+  for (int64_t group = 0; group < matrix.num_groups(); ++group) {
+    for (int64_t row = 0; row < matrix.rows; ++row) {
+      if (zero_of(matrix, row, group) != 128) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace sparrow

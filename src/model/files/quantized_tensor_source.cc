@@ -146,12 +146,14 @@ class MatrixReader {
  private:
   // AWQ and GPTQ: outputs innermost.
   Status read_columns(const std::string& module, QuantizedMatrix& matrix) {
-    const int64_t groups = matrix.num_groups();
+    const int64_t groups = matrix.num_groups(), per_word = 32 / scheme_.bits;
     const std::vector<int64_t> shape = scheme_.layout == QuantizationLayout::kAwq
                                            ? std::vector{matrix.cols, matrix.rows / 8}
-                                           : std::vector{matrix.cols / 8, matrix.rows};
+                                           : std::vector{matrix.cols / per_word, matrix.rows};
     ASSIGN_OR_RETURN(matrix.weights, claim(module + ".qweight", {"I32"}, shape));
-    ASSIGN_OR_RETURN(matrix.zeros, claim(module + ".qzeros", {"I32"}, {groups, matrix.rows / 8}));
+    ASSIGN_OR_RETURN(matrix.zeros,
+                     claim(module + ".qzeros", {"I32"}, {groups, matrix.rows / per_word}));
+    matrix.free_zeros = has_free_zeros(matrix);
     RETURN_IF_ERROR(read_scales(module + ".scales", {groups, matrix.rows}, matrix));
     if (scheme_.layout == QuantizationLayout::kAwq) return ok_status();
     const std::string g_idx = module + ".g_idx";
@@ -273,6 +275,7 @@ Result<std::unique_ptr<QuantizedTensorSource>> QuantizedTensorSource::create(
     }
     ASSIGN_OR_RETURN(QuantizedMatrix matrix, reader.read(module, expected.rows, expected.cols));
     if (!matrix.group_of_input.empty()) ++source->num_act_order_;
+    if (matrix.becomes_floats()) ++source->num_floats_;
     source->quantized_.emplace(expected.name, std::move(matrix));
   }
   if (source->quantized_.empty()) {
@@ -283,9 +286,10 @@ Result<std::unique_ptr<QuantizedTensorSource>> QuantizedTensorSource::create(
   }
   RETURN_IF_ERROR(finder.check_rest(config, modules));
   source->config_ = config;
-  source->format_name_ =
-      fmt::format("safetensors {}{}", scheme.text(),
-                  source->num_act_order_ > 0 ? " in activation order, held as F32" : "");
+  const char* note = source->num_act_order_ > 0 ? " in activation order, held as F32"
+                     : source->num_floats_ > 0  ? " with zero points, held as F32"
+                                                : "";
+  source->format_name_ = fmt::format("safetensors {}{}", scheme.text(), note);
   source->files_ = std::move(files);
   return source;
 }

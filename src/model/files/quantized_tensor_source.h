@@ -44,7 +44,9 @@ class QuantizedTensorSource : public TensorSource {
   void release(const SourceTensor& tensor) const override;
   void release_rows(const SourceTensor& tensor, int64_t row_begin, int64_t num_rows) const override;
   std::string format_name() const override { return format_name_; }
-  // Matrices that had to become F32 because their inputs are assigned to groups freely.
+  // Matrices that had to become F32, and those of them whose inputs are assigned to groups freely;
+  // the others have 8-bit zero points that are not the middle.
+  int num_floats() const { return num_floats_; }
   int num_act_order() const { return num_act_order_; }
 
  private:
@@ -56,6 +58,7 @@ class QuantizedTensorSource : public TensorSource {
   std::unordered_map<std::string, QuantizedMatrix> quantized_;
   std::string format_name_;
   int num_act_order_ = 0;
+  int num_floats_ = 0;
   // Converted tensors that were not released yet, by address, and one buffer to use again.
   mutable std::map<const std::byte*, std::vector<std::byte>> converted_;
   mutable std::vector<std::byte> spare_;

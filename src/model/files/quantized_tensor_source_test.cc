@@ -5,7 +5,9 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/file.h"
 #include "base/random.h"
+#include "model/files/fuzz_made_models.h"
 #include "model/files/quantized_checkpoint.h"
 #include "model/model_files.h"
 #include "quant/convert_row.h"
@@ -80,12 +82,13 @@ TEST_F(QuantizedTensorSourceTest, EveryKindAndGroup_GivesExactlyTheValuesThatWer
   for (const CheckpointKind kind :
        {CheckpointKind::kAwq, CheckpointKind::kGptqV1, CheckpointKind::kGptqV2,
         CheckpointKind::kPacked4, CheckpointKind::kPacked4Asymmetric, CheckpointKind::kPacked8,
-        CheckpointKind::kInt8}) {
+        CheckpointKind::kInt8, CheckpointKind::kGptq8}) {
     for (const Case& group : groups) {
       SCOPED_TRACE(testing::Message() << static_cast<int>(kind) << " " << group.group_size);
       const ModelFiles model = open_and_compare(
           make_checkpoint({.kind = kind, .group_size = group.group_size, .seed = 7}));
-      const bool eight = kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8;
+      const bool eight = kind == CheckpointKind::kPacked8 || kind == CheckpointKind::kInt8 ||
+                         kind == CheckpointKind::kGptq8;
       const bool is_q4_0 = kind == CheckpointKind::kPacked4 && group.group_size == 32;
       EXPECT_EQ(type_of(model, std::string(kUp) + ".weight"), eight     ? group.up8
                                                               : is_q4_0 ? TensorType::kQ4_0
@@ -153,6 +156,24 @@ TEST_F(QuantizedTensorSourceTest, GroupList_InOrderKeepsBlocksOutOfOrderBecomesF
     const ModelFiles shuffled = open_and_compare(make_checkpoint(options));
     EXPECT_EQ(type_of(shuffled, std::string(kDown) + ".weight"), TensorType::kF32);
     EXPECT_NE(shuffled.weights->format_name().find("activation order"), std::string::npos);
+  }
+}
+
+// A block of int8 has no zero point, and a difference of two bytes has nine bits.
+TEST_F(QuantizedTensorSourceTest, EightBitZeroPointsOffTheMiddle_BecomeF32) {
+  const std::string down = std::string(kDown) + ".weight";
+  for (const int64_t group_size : {32, 128, -1}) {
+    for (const bool act_order : {false, true}) {
+      const ModelFiles model =
+          open_and_compare(make_checkpoint({.kind = CheckpointKind::kGptq8Zeros,
+                                            .group_size = group_size,
+                                            .group_list = act_order,
+                                            .act_order = act_order}));
+      EXPECT_EQ(type_of(model, down), TensorType::kF32);
+      EXPECT_FALSE(model.weights->describe(down)->one_scale_per_row);
+      EXPECT_NE(model.weights->format_name().find("GPTQ int8"), std::string::npos);
+      EXPECT_NE(model.weights->format_name().find("held as F32"), std::string::npos);
+    }
   }
 }
 
@@ -263,28 +284,96 @@ TEST_F(QuantizedTensorSourceTest, Views_LiveUntilTheyAreReleased) {
   EXPECT_FALSE(model.weights->contains(std::string(kUp) + ".qweight"));
 }
 
-// The file behind byte 4 of the fuzz entry; the second byte chooses the scheme.
+void fuzz(const std::string& input) {
+  LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
+}
+
+// The file behind byte 4 of the fuzz entry; the next two choose scheme and group size.
 TEST_F(QuantizedTensorSourceTest, TruncatedAndMutatedFiles_NeverCrash) {
-  const CheckpointOptions kinds[] = {
-      {.kind = CheckpointKind::kAwq},
-      {.kind = CheckpointKind::kGptqV1, .group_list = true, .act_order = true},
-      {.kind = CheckpointKind::kPacked4Asymmetric},
-      {.kind = CheckpointKind::kInt8}};
+  struct Kind {
+    char scheme, group;
+    CheckpointOptions options;
+  };
+  Kind kinds[] = {{0, 1, made_options(CheckpointKind::kAwq, 64)},
+                  {1 + 16 + 32, 0, made_options(CheckpointKind::kGptqV1, 32)},
+                  {2 + 8, 2, made_options(CheckpointKind::kPacked4Asymmetric, 128)},
+                  {3, 3, made_options(CheckpointKind::kInt8, -1)}};
+  kinds[1].options.group_list = kinds[1].options.act_order = true;
   uint64_t counter = 0;
   auto next = [&](uint64_t bound) { return random_bits(5, 2, counter++) % bound; };
-  for (size_t kind = 0; kind < 4; ++kind) {
+  for (const Kind& kind : kinds) {
     const std::string seed =
-        std::string{'\4', static_cast<char>(kind)} + make_checkpoint(kinds[kind]).safetensors();
+        std::string{'\4', kind.scheme, kind.group} + make_checkpoint(kind.options).safetensors();
     for (int round = 0; round < 300; ++round) {
       std::string input = seed;
-      if (round % 4 == 0) input.resize(2 + next(input.size() - 2));
+      if (round % 4 == 0) input.resize(3 + next(input.size() - 3));
       for (uint64_t change = next(4); change > 0; --change) {
         // Most of what matters stands in the header.
-        input[2 + next(std::min<uint64_t>(input.size() - 2, 3000))] = static_cast<char>(next(256));
+        input[3 + next(std::min<uint64_t>(input.size() - 3, 3000))] = static_cast<char>(next(256));
       }
-      LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
+      fuzz(input);
     }
-    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(seed.data()), seed.size());
+    fuzz(seed);
+  }
+}
+
+// The fuzz entry itself checks that a made model without changes is opened and decoded right.
+TEST_F(QuantizedTensorSourceTest, FuzzEntry_DecodesEveryModelItMakes) {
+  for (char kind = 0; kind < kNumMadeKinds; ++kind) {
+    for (char group = 0; group < 4; ++group) {
+      for (const char more : {0, 4 + 16, 8 + 32, 64}) {
+        fuzz({'\5', kind, static_cast<char>(group + more)});
+      }
+    }
+  }
+  for (size_t type = 0; type < num_made_gguf_types(); ++type) fuzz({'\6', static_cast<char>(type)});
+  fuzz("\7");
+}
+
+TEST_F(QuantizedTensorSourceTest, ChangedMadeModels_NeverCrash) {
+  uint64_t counter = 0;
+  auto next = [&](uint64_t bound) { return random_bits(6, 2, counter++) % bound; };
+  for (int round = 0; round < 600; ++round) {
+    std::string input;
+    if (round % 3 == 0) {
+      input = {'\6', static_cast<char>(next(num_made_gguf_types()))};
+    } else {
+      input = {'\5', static_cast<char>(next(kNumMadeKinds)), static_cast<char>(next(128))};
+    }
+    for (uint64_t bytes = kChangeBytes * (1 + next(4)); bytes > 0; --bytes) {
+      input += static_cast<char>(next(256));
+    }
+    fuzz(input);
+    if (round % 6 != 0) continue;
+    input = '\7' + made_index();
+    input[1 + next(input.size() - 1)] = static_cast<char>(next(128));
+    fuzz(input);
+  }
+}
+
+std::string corpus_file(const std::string& name) {
+  return read_file("tests/fuzz/corpus/model_files/" + name, 1u << 20).value();
+}
+
+// Whole files in the corpus are what is made here; one that differs is written anew by hand.
+TEST_F(QuantizedTensorSourceTest, SeedsOfTheFuzzEntry_AreWholeModels) {
+  CheckpointOptions options = made_options(CheckpointKind::kGptqV1, 32);
+  options.group_list = options.act_order = true;
+  const std::pair<std::string, std::string> seeds[] = {
+      {"quantized_gptq",
+       std::string{'\4', 1 + 16 + 32, 0} + make_checkpoint(options).safetensors()},
+      {"quantized_packed",
+       std::string{'\4', 2 + 8, 0} +
+           make_checkpoint(made_options(CheckpointKind::kPacked4Asymmetric, 32)).safetensors()},
+      {"index", '\7' + made_index()}};
+  for (const auto& [name, content] : seeds) {
+    EXPECT_LT(content.size(), 16384u);
+    const bool same = corpus_file(name) == content;
+    EXPECT_TRUE(same) << name << ": see " << testing::TempDir() << name;
+    if (!same) {
+      EXPECT_TRUE(write_file_atomically(testing::TempDir() + name, content).ok());
+    }
+    fuzz(content);
   }
 }
 

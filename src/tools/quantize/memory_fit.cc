@@ -34,6 +34,14 @@ Result<SourceSize> size_of_source(const TensorSource& source) {
   return size;
 }
 
+// As the loader holds what is written: w8 files have one scale a row, which is not repeated; the
+// scales of w4 are BF16, which fp16 holds exactly where they are not extreme, so that groups of 32
+// are Q4_0.
+WeightFormat held_as(QuantMix mix, TensorType type, int64_t cols) {
+  if (mix == QuantMix::kW8) return weight_format_for_row_scales(type, cols);
+  return type == TensorType::kI4G32 ? WeightFormat::kQ4_0 : weight_format_for(type);
+}
+
 int64_t packed_bytes(QuantMix mix, const ModelConfig& config, bool gguf) {
   int64_t bytes = 0;
   for (const LayoutTensor& tensor : qwen2_tensor_layout(config)) {
@@ -42,7 +50,7 @@ int64_t packed_bytes(QuantMix mix, const ModelConfig& config, bool gguf) {
       continue;
     }
     const TensorType type = mix_tensor_type(mix, config, tensor, gguf);
-    bytes += PackedMatrix::bytes_of(weight_format_for(type), tensor.rows, tensor.cols);
+    bytes += PackedMatrix::bytes_of(held_as(mix, type, tensor.cols), tensor.rows, tensor.cols);
   }
   return bytes;
 }

@@ -4,6 +4,11 @@
 
 #include <map>
 
+#include "base/file.h"
+#include "model/cpu_weights.h"
+#include "model/model_files.h"
+#include "tests/support/test_data.h"
+#include "tools/quantize/quantize_model.h"
 #include "tools/synth/synth_model.h"
 
 namespace sparrow {
@@ -102,6 +107,38 @@ TEST(MemoryFit, Table_AddsUpAndNamesTheChoice) {
   const Result<FitTable> beyond = fit_table(shapes, 1 << 20, 3 * kGiB, true);
   ASSERT_FALSE(beyond.ok());
   EXPECT_NE(beyond.message().find("--max-model-len"), std::string::npos);
+}
+
+// What the table says of a type against what the loader will hold of a file of it.
+TEST(MemoryFit, WeightsBytes_AreThoseOfTheWrittenModel) {
+  const TemporaryDirectory temporary;
+  SynthOptions synth;
+  synth.config = temporary.path("config.json");
+  synth.type = TensorType::kBF16;
+  synth.out_path = temporary.path("source");
+  synth.num_threads = 1;
+  // Rows of 256 and 160 inputs: with whole super-blocks and without.
+  ASSERT_TRUE(write_file_atomically(synth.config, R"({
+    "model_type": "qwen2", "hidden_size": 256, "intermediate_size": 160, "num_hidden_layers": 1,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 320, "rope_theta": 10000.0,
+    "max_position_embeddings": 256, "tie_word_embeddings": false, "rms_norm_eps": 1e-6})")
+                  .ok());
+  ASSERT_TRUE(synth_model(synth, nullptr).ok());
+  const ModelFiles source = open_model(synth.out_path).value();
+  for (const bool gguf : {true, false}) {
+    const FitTable table = fit_table(*source.weights, 256, kGiB, gguf).value();
+    for (const FitRow& row : table.rows) {
+      QuantizeOptions options;
+      options.mix = row.mix;
+      options.out_path = temporary.path(quant_mix_name(row.mix)) + (gguf ? ".gguf" : "");
+      options.num_threads = 1;
+      const auto report = quantize_model(source, options, nullptr);
+      ASSERT_TRUE(report.ok()) << report.message();
+      const ModelFiles written = open_model(options.out_path).value();
+      EXPECT_EQ(row.weights_bytes, packed_weights_bytes(*written.weights, {}).value())
+          << options.out_path;
+    }
+  }
 }
 
 }  // namespace
