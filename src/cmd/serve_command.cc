@@ -13,6 +13,7 @@
 #include "cmd/admission_options.h"
 #include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
+#include "cmd/engine_stop.h"
 #include "cmd/model_session.h"
 #include "cmd/serve_events.h"
 #include "cmd/served_model_info.h"
@@ -271,7 +272,7 @@ Status serve(const OptionValues& values) {
   api.set_ready(info, engine);
   log_ready(values, info, server.port());
   wait_for_shutdown(events, api, values.number("shutdown-timeout"));
-  thread.stop();
+  stop_engine(thread, engine, events, kStopPatience);
   api.stop_ticking();
   server.stop();
   if (metrics_server) metrics_server->stop();
