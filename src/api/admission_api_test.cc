@@ -330,6 +330,7 @@ TEST_F(AdmissionApiTest, ThirdLevel_IsAMessageInTheClientsLanguage) {
   EXPECT_TRUE(engine().requests.empty());
   const auto raw = post("/v1/completions", R"({"prompt":"a"})");
   EXPECT_EQ(raw->status, 503) << "a message is no continuation of a text";
+  EXPECT_EQ(raw->header("x-sparrow-degraded"), "refused");
   EXPECT_EQ(fixture_->server->num_active(), 0);
   expect_metric("sparrow_degraded_total{action=\"message\"} 2");
 }
@@ -340,6 +341,7 @@ TEST_F(AdmissionApiTest, FourthLevel_RefusesAndRecovers) {
   EXPECT_EQ(refused->status, 503);
   EXPECT_EQ(refused->error_code(), "overloaded");
   EXPECT_FALSE(refused->header("retry-after").empty());
+  EXPECT_EQ(refused->header("x-sparrow-degraded"), "refused");
   expect_metric("sparrow_rejected_total{reason=\"degraded\"} 1");
   expect_metric("sparrow_degradation_level 4");
   engine().state.oldest_wait_ms = 0;

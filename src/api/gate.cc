@@ -157,7 +157,12 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
   metrics_.set_state(verdict.level, load.breaker);
   metrics_.on_verdict(verdict);
   add_limit_headers(verdict.key_status, prepared.headers);
-  if (verdict.decision == Decision::kReject) return refusal(verdict);
+  if (verdict.decision == Decision::kReject) {
+    if (verdict.reason == RejectReason::kDegraded) {
+      prepared.headers.emplace_back(kDegradedHeader, "refused");
+    }
+    return refusal(verdict);
+  }
   prepared.ticket = std::move(ticket);
   if (verdict.decision == Decision::kMessage) {
     answer_without_engine(prepared);
