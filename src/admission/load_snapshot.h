@@ -42,7 +42,8 @@ struct LoadSnapshot {
   double max_step_ms = 0;  // what a step may take: longer prompts are cut
   int max_step_rows = 0;   // and the rows it may have
 
-  int num_deadline_misses_in_a_row = 0;  // finished for a passed deadline, none in time between
+  // Requests that finished for a passed deadline, none in time between, since the engine was idle.
+  int num_deadline_misses_in_a_row = 0;
 };
 
 }  // namespace sparrow

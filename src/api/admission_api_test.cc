@@ -330,8 +330,33 @@ TEST_F(AdmissionApiTest, ThirdLevel_IsAMessageInTheClientsLanguage) {
   EXPECT_TRUE(engine().requests.empty());
   const auto raw = post("/v1/completions", R"({"prompt":"a"})");
   EXPECT_EQ(raw->status, 503) << "a message is no continuation of a text";
+  EXPECT_EQ(raw->header("x-sparrow-degraded"), "refused");
   EXPECT_EQ(fixture_->server->num_active(), 0);
   expect_metric("sparrow_degraded_total{action=\"message\"} 2");
+}
+
+TEST_F(AdmissionApiTest, ThirdLevel_SaysWhatTheOperatorWrote) {
+  ApiOptions options;
+  options.degrade_message = "Geschlossen: ask \"Anna\" (4711)";
+  make(options);
+  set_level(3);
+  for (const char* question : {"hi", "你好"}) {
+    const auto reply = post("/v1/chat/completions", R"({"messages":[{"role":"user","content":")" +
+                                                        std::string(question) + R"("}]})");
+    const auto choice = reply->json().at("choices").at(0).as_object();
+    EXPECT_EQ(choice.at("message").at("content").as_string(), options.degrade_message.c_str());
+    EXPECT_EQ(reply->header("x-sparrow-degraded"), "message");
+  }
+}
+
+TEST_F(AdmissionApiTest, LeftOutMessages_GoFromShortAnswersToRefusal) {
+  ApiOptions options;
+  options.admission.degradation.message_severity = 0;
+  make(options);
+  set_level(3);
+  const auto refused = chat();
+  EXPECT_EQ(refused->status, 503);
+  expect_metric("sparrow_degradation_level 4");
 }
 
 TEST_F(AdmissionApiTest, FourthLevel_RefusesAndRecovers) {
@@ -340,6 +365,7 @@ TEST_F(AdmissionApiTest, FourthLevel_RefusesAndRecovers) {
   EXPECT_EQ(refused->status, 503);
   EXPECT_EQ(refused->error_code(), "overloaded");
   EXPECT_FALSE(refused->header("retry-after").empty());
+  EXPECT_EQ(refused->header("x-sparrow-degraded"), "refused");
   expect_metric("sparrow_rejected_total{reason=\"degraded\"} 1");
   expect_metric("sparrow_degradation_level 4");
   engine().state.oldest_wait_ms = 0;

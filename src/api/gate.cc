@@ -125,7 +125,10 @@ ApiError breaker_open(double retry_after_ms) {
 }
 
 Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_answer)
-    : find_answer_(std::move(find_answer)), control_(options.admission), metrics_(metrics) {}
+    : find_answer_(std::move(find_answer)),
+      degrade_message_(options.degrade_message),
+      control_(options.admission),
+      metrics_(metrics) {}
 
 MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
                       const LoadSnapshot& load, TimePoint now, PreparedGeneration& prepared) {
@@ -147,7 +150,12 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
   metrics_.set_state(verdict.level, load.breaker);
   metrics_.on_verdict(verdict);
   add_limit_headers(verdict.key_status, prepared.headers);
-  if (verdict.decision == Decision::kReject) return refusal(verdict);
+  if (verdict.decision == Decision::kReject) {
+    if (verdict.reason == RejectReason::kDegraded) {
+      prepared.headers.emplace_back(kDegradedHeader, "refused");
+    }
+    return refusal(verdict);
+  }
   prepared.ticket = std::move(ticket);
   if (verdict.decision == Decision::kMessage) {
     answer_without_engine(prepared);
@@ -178,7 +186,8 @@ void Gate::answer_without_engine(PreparedGeneration& prepared) {
     metrics_.on_cached_answer();
   } else {
     metrics_.on_message();
-    prepared.ready_answer = friendly_message(prepared.question);
+    prepared.ready_answer =
+        degrade_message_.empty() ? friendly_message(prepared.question) : degrade_message_;
   }
   prepared.headers.emplace_back(kDegradedHeader, is_cached ? "cached_answer" : "message");
 }

@@ -1,6 +1,7 @@
 #pragma once
 // Command: one subcommand of the program: its option table and the function that runs it.
-// Only cmd/ prints and chooses exit codes: 0 done, 1 failed, 2 wrong usage.
+// Only cmd/ prints and chooses exit codes: 0 done, 1 failed, 2 wrong usage, 3 a server whose step
+// hung (engine_stop.h).
 
 #include <string>
 #include <vector>

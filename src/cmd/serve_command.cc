@@ -13,6 +13,7 @@
 #include "cmd/admission_options.h"
 #include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
+#include "cmd/engine_stop.h"
 #include "cmd/model_session.h"
 #include "cmd/serve_events.h"
 #include "cmd/served_model_info.h"
@@ -127,6 +128,7 @@ api::ApiOptions api_options(const OptionValues& values) {
   options.watchdog_timeout = from_ms(values.number("watchdog-timeout-s") * 1000);
   options.max_concurrent_requests = static_cast<int>(values.integer("limit-concurrency"));
   options.admission = admission_options(values);
+  options.degrade_message = values.text("degrade-message");
   options.limits.max_n = static_cast<int>(values.integer("max-n"));
   options.answer_cache = answer_store_options(values);
   return options;
@@ -227,6 +229,7 @@ void log_ready(const OptionValues& values, const api::ModelInfo& info, uint16_t 
 Status serve(const OptionValues& values) {
   ASSIGN_OR_RETURN(const SpeculationOptions speculation, speculation_options(values));
   RETURN_IF_ERROR(check_key_options(values));
+  RETURN_IF_ERROR(check_admission_options(values));
   ServeEvents events(!values.text("api-key-file").empty());
   RETURN_IF_ERROR(events.start());
   allow_connections(values);
@@ -272,7 +275,7 @@ Status serve(const OptionValues& values) {
   api.set_ready(info, engine);
   log_ready(values, info, server.port());
   wait_for_shutdown(events, api, values.number("shutdown-timeout"));
-  thread.stop();
+  stop_engine(thread, engine, events, kStopPatience);
   api.stop_ticking();
   server.stop();
   if (metrics_server) metrics_server->stop();

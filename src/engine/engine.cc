@@ -10,6 +10,7 @@
 #include "admission/predicted_wait.h"
 #include "base/check.h"
 #include "engine/choice_stream.h"
+#include "engine/deadline_misses.h"
 #include "engine/engine_metrics.h"
 #include "engine/failure.h"
 #include "engine/inbox.h"
@@ -158,6 +159,7 @@ struct Engine::Impl final : public TokenConsumer {
   bool must_abort = false;          // planning threw: what runs cannot go on
   StepMasks masks;
   StepReport report;
+  DeadlineMisses misses;
   // Moving averages over started sequences: tokens of a prompt, and those found in the prefix
   // cache.
   double prompts_queried = 0;
@@ -246,6 +248,7 @@ void Engine::Impl::step(TimePoint now) {
   if (must_abort) scheduler.finish_all(FinishReason::kError);
   must_abort = false;
   drain();
+  if (scheduler.idle()) misses.forget();  // a load that is gone says nothing about the next one
   scheduler.expire(now);
   const bool is_open = breaker.view().state == BreakerState::kOpen;
   if (is_open) {
@@ -524,12 +527,12 @@ void Engine::Impl::observe_end(const Sequence& sequence, const Stream& stream,
 
 void Engine::Impl::note_finish(const Sequence& sequence) {
   if (sequence.finish == FinishReason::kDeadline) {
-    ++load.num_deadline_misses_in_a_row;
+    misses.on_miss(sequence.request->id);
     return;
   }
   const bool is_whole = is_ordinary_end(sequence.finish);
   if (!is_whole) return;
-  load.num_deadline_misses_in_a_row = 0;
+  misses.forget();
   average(load.mean_output_tokens, sequence.num_output_tokens());
 }
 
@@ -563,6 +566,7 @@ void Engine::Impl::publish_snapshot(TimePoint now) {
   load.failed = circuit.has_given_up;
   load.breaker = circuit.state;
   load.breaker_retry_at = circuit.retry_at;
+  load.num_deadline_misses_in_a_row = misses.count();
   load.num_running = scheduler.num_running();
   load.num_waiting = scheduler.num_waiting();
   load.cached_prompt_share = prompts_queried > 0 ? prompts_found / prompts_queried : 0;

@@ -225,6 +225,43 @@ TEST_F(EngineTest, Deadlines_EndWaitingAndRunning) {
   EXPECT_EQ(sink_.at(2).tokens.size(), 0u);
 }
 
+TEST_F(EngineTest, DeadlineMisses_CountRequestsNotChoices) {
+  make(letters());
+  for (uint64_t id = 1; id <= 2; ++id) {
+    Request request = test_request(id, prompt_of(id, 5), 30);
+    request.num_choices = 3;
+    request.total_deadline = clock_.now() + from_ms(5);
+    submit(std::move(request));
+  }
+  engine_->step(clock_.now());
+  clock_.advance(from_ms(10));
+  engine_->step(clock_.now());
+  for (uint64_t id = 1; id <= 2; ++id) {
+    EXPECT_EQ(sink_.at(id, 2).finishes, std::vector<FinishReason>{FinishReason::kDeadline});
+  }
+  EXPECT_EQ(engine_->snapshot().num_deadline_misses_in_a_row, 2);
+}
+
+TEST_F(EngineTest, DeadlineMisses_AreForgottenByAQuietEngineOnly) {
+  make(letters());
+  const auto miss = [&](uint64_t id) {
+    Request request = test_request(id, prompt_of(id, 5), 30);
+    request.total_deadline = clock_.now() + from_ms(5);
+    submit(std::move(request));
+    engine_->step(clock_.now());
+    clock_.advance(from_ms(10));
+    engine_->step(clock_.now());
+    ASSERT_EQ(sink_.at(id).finishes, std::vector<FinishReason>{FinishReason::kDeadline});
+  };
+  for (uint64_t id = 1; id <= 3; ++id) miss(id);
+  EXPECT_EQ(engine_->snapshot().num_deadline_misses_in_a_row, 3) << "one after the other";
+  clock_.advance(std::chrono::hours(1));
+  engine_->step(clock_.now());
+  EXPECT_EQ(engine_->snapshot().num_deadline_misses_in_a_row, 0);
+  miss(4);
+  EXPECT_EQ(engine_->snapshot().num_deadline_misses_in_a_row, 1);
+}
+
 TEST_F(EngineTest, Submit_RefusesWhatCanNeverFitAndWhatIsTooMuch) {
   EngineOptions options;
   options.max_num_queued_reqs = 2;

@@ -25,13 +25,14 @@ void EngineThread::loop() {
       idle = idle_ = engine_.idle();
     }
     if (idle) became_idle_.notify_all();
-    if (stopping && idle) return;
+    if (stopping && idle) break;
     if (report.worked) continue;
     Duration wait = kIdleWait;
     if (report.next_wakeup) wait = std::clamp(*report.next_wakeup - now, Duration{}, kIdleWait);
     // In real time, whatever the injected clock does: it may stand still or jump.
     engine_.wait_for_work(RealClock().now() + wait);
   }
+  has_ended_ = true;
 }
 
 bool EngineThread::drain(TimePoint deadline) {
@@ -42,11 +43,16 @@ bool EngineThread::drain(TimePoint deadline) {
   return became_idle_.wait_until(lock, deadline, [&] { return idle_; });
 }
 
-void EngineThread::stop() {
-  if (!thread_.joinable()) return;
+void EngineThread::request_stop() {
+  if (!thread_.joinable() || stop_) return;
   engine_.stop_accepting();
   stop_.store(true);
   engine_.abort_all(FinishReason::kCancelled);
+}
+
+void EngineThread::stop() {
+  if (!thread_.joinable()) return;
+  request_stop();
   thread_.join();
 }
 

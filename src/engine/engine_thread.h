@@ -22,8 +22,11 @@ class EngineThread {
   void start();
   // New requests are refused; true once everything running has ended, false at the deadline.
   bool drain(TimePoint deadline);
-  // Ends what is left with kCancelled and joins. Safe to call twice.
+  // Ends what is left with kCancelled and joins. Safe to call twice. Waits for as long as the
+  // running step takes: who may not, asks for the end and looks whether it has come.
   void stop();
+  void request_stop();
+  bool has_ended() const { return has_ended_; }  // any thread
 
  private:
   void loop();
@@ -31,6 +34,7 @@ class EngineThread {
   Engine& engine_;
   const Clock& clock_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> has_ended_{false};
   std::mutex mutex_;
   std::condition_variable became_idle_;
   bool idle_ = true;  // guarded by mutex_

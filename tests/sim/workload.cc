@@ -89,6 +89,8 @@ DoorOptions make_door(SeededRandom& random, const EngineOptions& engine) {
   ladder.queue_age_ms = random.pick({0.0, 100.0, 1'000.0});
   ladder.step_ms = random.pick({0.0, 10.0, 100.0});
   ladder.deadline_misses = random.pick({0, 1, 3});
+  ladder.message_severity = random.pick({0.0, 3.0, 1.5});
+  ladder.refuse_severity = random.pick({0.0, 6.0, 2.0});
   ladder.raise_ms = random.pick({10.0, 100.0, 2'000.0});
   ladder.lower_ms = random.pick({20.0, 200.0, 5'000.0});
   ladder.thinking_budget = random.between(1, 20);
