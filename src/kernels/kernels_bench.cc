@@ -112,6 +112,25 @@ void decode_shapes(benchmark::internal::Benchmark* bench) {
 }
 BENCHMARK(gemm)->Apply(decode_shapes)->UseRealTime()->MinTime(0.2)->Unit(benchmark::kMicrosecond);
 
+// Every batch from one to thirty-two, with weights from memory (12 copies) and from the cache (one
+// small matrix): a step must not cost much more for one token more.
+void small_batches(benchmark::internal::Benchmark* bench) {
+  for (const WeightFormat format :
+       {WeightFormat::kQ8_0, WeightFormat::kI8Row, WeightFormat::kQ4_0, WeightFormat::kQ4_K}) {
+    const auto id = static_cast<int64_t>(format);
+    for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 20, 24, 32}) {
+      bench->Args({id, 8960, 1536, tokens, 12});
+      bench->Args({id, 512, 1536, tokens, 1});
+    }
+  }
+}
+BENCHMARK(gemm)
+    ->Name("small_batch")
+    ->Apply(small_batches)
+    ->UseRealTime()
+    ->MinTime(0.1)
+    ->Unit(benchmark::kMicrosecond);
+
 void read_probe(benchmark::State& state) {
   std::vector<uint8_t> bytes(size_t{1} << 30, 1);
   const size_t share = bytes.size() / static_cast<size_t>(pool().num_threads());
