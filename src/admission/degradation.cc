@@ -5,14 +5,11 @@
 namespace sparrow {
 namespace {
 
-constexpr double kSeverityOfMessage = 3;
-constexpr double kSeverityOfRefusal = 6;
-
 double multiple(double value, double threshold) { return threshold > 0 ? value / threshold : 0; }
 
 }  // namespace
 
-double DegradationLadder::severity(const LoadSnapshot& load) {
+DegradationLadder::Severity DegradationLadder::severity(const LoadSnapshot& load) const {
   const double live =
       static_cast<double>(load.num_blocks_live) / std::max(1, load.num_blocks_total);
   // Missed deadlines of a load that is gone say nothing about the next request.
@@ -22,33 +19,41 @@ double DegradationLadder::severity(const LoadSnapshot& load) {
   const double mild = std::max({multiple(live, options_.kv_share),
                                 multiple(load.foreign_memory_share, options_.foreign_memory_share),
                                 multiple(misses, options_.deadline_misses)});
-  return std::max({std::min(mild, kSeverityOfMessage - 1),
-                   multiple(load.oldest_wait_ms, options_.queue_age_ms),
-                   multiple(step_ms, options_.step_ms)});
+  return {.mild = mild,
+          .hard = std::max(multiple(load.oldest_wait_ms, options_.queue_age_ms),
+                           multiple(step_ms, options_.step_ms))};
 }
 
-int DegradationLadder::highest_level(double severity) const {
-  int level = 0;
-  if (severity >= 1) level = 2;
-  if (severity >= kSeverityOfMessage) level = 3;
-  if (severity >= kSeverityOfRefusal) level = 4;
-  return std::min(level, options_.max_level);
+int DegradationLadder::highest_level(const Severity& severity) const {
+  const auto leads_to = [&](int level, double threshold) {
+    return level <= options_.max_level && threshold > 0 && severity.hard >= threshold;
+  };
+  if (leads_to(4, options_.refuse_severity)) return 4;
+  if (leads_to(3, options_.message_severity)) return 3;
+  const int shorter = std::max(severity.mild, severity.hard) >= 1 ? 2 : 0;
+  return std::min(shorter, options_.max_level);
+}
+
+// One level, without the one that is left out.
+void DegradationLadder::move(int direction) {
+  level_ += direction;
+  if (level_ == 3 && options_.message_severity <= 0) level_ += direction;
 }
 
 int DegradationLadder::update(const LoadSnapshot& load, TimePoint now) {
   if (options_.profile == DegradeProfile::kOff) return 0;
-  const double severe = severity(load);
+  const Severity severe = severity(load);
   const int highest = highest_level(severe);
-  const bool is_calm = severe < options_.calm_share;
+  const bool is_calm = std::max(severe.mild, severe.hard) < options_.calm_share;
   if (is_calm != was_calm_) moved_at_ = std::max(moved_at_, now);
   was_calm_ = is_calm;
   const double since_ms = to_ms(now - moved_at_);
   if (highest > level_ && (level_ == 0 || since_ms >= options_.raise_ms)) {
-    ++level_;
+    move(1);
     moved_at_ = now;
   } else if (level_ > 0 && since_ms >= options_.lower_ms &&
              (is_calm || (level_ > 2 && highest < level_))) {
-    --level_;
+    move(-1);
     moved_at_ = now;
   }
   return level_;

@@ -10,9 +10,10 @@
 // Triggers, each as a multiple of its threshold; the largest is the severity:
 //   live KV blocks (cached ones do not count), age of the queue, duration of a step, answers that
 //   missed their deadline one after the other, device memory that others hold.
-// Severity 1 leads to levels 1 and 2, severity 3 to level 3, severity 6 to level 4: a server that
-// is merely full goes on answering. Full blocks and foreign memory never lead further than 2, as
-// shorter answers are their cure; nor do missed deadlines, which one impatient client can cause.
+// Severity 1 leads to levels 1 and 2, message_severity (3) to level 3, refuse_severity (6) to level
+// 4: a server that is merely full goes on answering. Full blocks and foreign memory never lead
+// further than 2, as shorter answers are their cure; nor do missed deadlines, which one impatient
+// client can cause.
 //
 // Hysteresis: up one level at once, and then one more for each raise_ms of lasting pressure; down
 // one level after each lower_ms of calm, that is, with every trigger below calm_share of its
@@ -39,6 +40,9 @@ struct DegradationOptions {
   double step_ms = 2000;
   int deadline_misses = 3;
   double foreign_memory_share = 0.01;
+  // Multiples of a threshold that lead to levels 3 and 4; 0 leaves the level out.
+  double message_severity = 3;
+  double refuse_severity = 6;
   // Pace.
   double raise_ms = 2000;
   double lower_ms = 5000;
@@ -85,8 +89,13 @@ class DegradationLadder {
   const DegradationOptions& options() const { return options_; }
 
  private:
-  double severity(const LoadSnapshot& load);
-  int highest_level(double severity) const;
+  struct Severity {
+    double mild = 0;  // of triggers that lead to 2 at most
+    double hard = 0;
+  };
+  Severity severity(const LoadSnapshot& load) const;
+  int highest_level(const Severity& severity) const;
+  void move(int direction);
 
   const DegradationOptions options_;
   int level_ = 0;

@@ -68,6 +68,48 @@ TEST(DegradationLadder, OffAndMaxLevel_AreKept) {
   EXPECT_EQ(level_after_a_minute(no_trigger, load), 0);
 }
 
+TEST(DegradationLadder, Severities_AreTheOperatorsChoice) {
+  const auto reached = [](double wait_ms, DegradationOptions options) {
+    LoadSnapshot load = busy();
+    load.oldest_wait_ms = wait_ms;
+    DegradationLadder ladder{options};
+    return level_after_a_minute(ladder, load);
+  };
+  const DegradationOptions early{.message_severity = 1.5, .refuse_severity = 2};
+  EXPECT_EQ(reached(14'900, early), 2);
+  EXPECT_EQ(reached(15'000, early), 3);
+  EXPECT_EQ(reached(20'000, early), 4);
+  const DegradationOptions late{.message_severity = 50, .refuse_severity = 100};
+  EXPECT_EQ(reached(400'000, late), 2);
+  EXPECT_EQ(reached(500'000, late), 3);
+  const DegradationOptions no_refusal{.refuse_severity = 0};
+  EXPECT_EQ(reached(1e9, no_refusal), 3);
+  const DegradationOptions neither{.message_severity = 0, .refuse_severity = 0};
+  EXPECT_EQ(reached(1e9, neither), 2);
+  const DegradationOptions no_message_to_three{.max_level = 3, .message_severity = 0};
+  EXPECT_EQ(reached(1e9, no_message_to_three), 2);
+  LoadSnapshot full = with_live(100);
+  DegradationLadder ladder{DegradationOptions{.message_severity = 1, .refuse_severity = 1}};
+  EXPECT_EQ(level_after_a_minute(ladder, full), 2) << "a full cache never leads further";
+}
+
+TEST(DegradationLadder, LeftOutMessage_IsSteppedOverBothWays) {
+  DegradationLadder ladder{
+      DegradationOptions{.message_severity = 0, .raise_ms = 1000, .lower_ms = 1000}};
+  LoadSnapshot load = busy();
+  load.oldest_wait_ms = 1e6;
+  const auto levels = [&](double from) {
+    std::vector<int> seen;
+    for (double second = from; second < from + 5; ++second) {
+      seen.push_back(ladder.update(load, at(second)));
+    }
+    return seen;
+  };
+  EXPECT_EQ(levels(0), (std::vector<int>{1, 2, 4, 4, 4}));
+  load.oldest_wait_ms = 0;
+  EXPECT_EQ(levels(10), (std::vector<int>{4, 2, 1, 0, 0}));
+}
+
 TEST(DegradationLadder, OneStepAtATime_UpFastDownSlow) {
   DegradationLadder ladder{DegradationOptions{.raise_ms = 2000, .lower_ms = 5000}};
   LoadSnapshot load = busy();

@@ -335,6 +335,30 @@ TEST_F(AdmissionApiTest, ThirdLevel_IsAMessageInTheClientsLanguage) {
   expect_metric("sparrow_degraded_total{action=\"message\"} 2");
 }
 
+TEST_F(AdmissionApiTest, ThirdLevel_SaysWhatTheOperatorWrote) {
+  ApiOptions options;
+  options.degrade_message = "Geschlossen: ask \"Anna\" (4711)";
+  make(options);
+  set_level(3);
+  for (const char* question : {"hi", "你好"}) {
+    const auto reply = post("/v1/chat/completions", R"({"messages":[{"role":"user","content":")" +
+                                                        std::string(question) + R"("}]})");
+    const auto choice = reply->json().at("choices").at(0).as_object();
+    EXPECT_EQ(choice.at("message").at("content").as_string(), options.degrade_message.c_str());
+    EXPECT_EQ(reply->header("x-sparrow-degraded"), "message");
+  }
+}
+
+TEST_F(AdmissionApiTest, LeftOutMessages_GoFromShortAnswersToRefusal) {
+  ApiOptions options;
+  options.admission.degradation.message_severity = 0;
+  make(options);
+  set_level(3);
+  const auto refused = chat();
+  EXPECT_EQ(refused->status, 503);
+  expect_metric("sparrow_degradation_level 4");
+}
+
 TEST_F(AdmissionApiTest, FourthLevel_RefusesAndRecovers) {
   set_level(4);
   const auto refused = chat();

@@ -62,6 +62,7 @@ struct ApiOptions {
   AnswerStoreOptions answer_cache;    // --answer-cache; off without a path
   ApiLimits limits;
   AdmissionOptions admission;
+  std::string degrade_message;           // of the ladder's third step; empty: friendly_message()
   std::optional<uint64_t> default_seed;  // of requests that name none; absent: a new one each
   const Clock* clock = nullptr;          // null: the real one
   // Asks the process to drain and end, once; from any thread, returns at once. May be empty.

@@ -135,7 +135,10 @@ ApiError breaker_open(double retry_after_ms) {
 }
 
 Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_answer)
-    : find_answer_(std::move(find_answer)), control_(options.admission), metrics_(metrics) {}
+    : find_answer_(std::move(find_answer)),
+      degrade_message_(options.degrade_message),
+      control_(options.admission),
+      metrics_(metrics) {}
 
 MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
                       const LoadSnapshot& load, TimePoint now, PreparedGeneration& prepared) {
@@ -193,7 +196,8 @@ void Gate::answer_without_engine(PreparedGeneration& prepared) {
     metrics_.on_cached_answer();
   } else {
     metrics_.on_message();
-    prepared.ready_answer = friendly_message(prepared.question);
+    prepared.ready_answer =
+        degrade_message_.empty() ? friendly_message(prepared.question) : degrade_message_;
   }
   prepared.headers.emplace_back(kDegradedHeader, is_cached ? "cached_answer" : "message");
 }

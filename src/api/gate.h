@@ -45,6 +45,7 @@ class Gate {
   void answer_without_engine(PreparedGeneration& prepared);
 
   const FindAnswer find_answer_;
+  const std::string degrade_message_;
   AdmissionControl control_;
   AdmissionMetrics metrics_;
 };

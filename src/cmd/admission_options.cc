@@ -1,5 +1,9 @@
 #include "cmd/admission_options.h"
 
+#include <fmt/format.h>
+
+#include "base/utf8.h"
+
 namespace sparrow {
 namespace {
 
@@ -92,6 +96,41 @@ constexpr OptionSpec kLadderOptions[] = {
      .group = kOverload},
 };
 
+constexpr OptionSpec kPaceOptions[] = {
+    {.name = "degrade-message-severity",
+     .type = OptionType::kNumber,
+     .default_text = "3",
+     .help = "Queue age or duration of a step, in multiples of what counts as pressure, that leads "
+             "to step 3, cached answers and messages; 0 leaves the step out",
+     .min = 0,
+     .max = 1000000,
+     .group = kOverload},
+    {.name = "degrade-refuse-severity",
+     .type = OptionType::kNumber,
+     .default_text = "6",
+     .help = "As above, to step 4, refusal; 0 leaves the step out",
+     .min = 0,
+     .max = 1000000,
+     .group = kOverload},
+    {.name = "degrade-raise-ms",
+     .type = OptionType::kNumber,
+     .default_text = "2000",
+     .help = "How long pressure lasts before the next step is taken; the first is taken at once",
+     .unit = "ms",
+     .min = 0,
+     .max = 86400000,
+     .group = kOverload},
+    {.name = "degrade-lower-ms",
+     .type = OptionType::kNumber,
+     .default_text = "5000",
+     .help = "How long calm lasts before a step is taken back; what step 4 refuses is told to come "
+             "back after that",
+     .unit = "ms",
+     .min = 0,
+     .max = 86400000,
+     .group = kOverload},
+};
+
 constexpr OptionSpec kActionOptions[] = {
     {.name = "degrade-thinking-budget",
      .type = OptionType::kSize,
@@ -126,6 +165,12 @@ constexpr OptionSpec kActionOptions[] = {
      .min = 0,
      .max = 2,
      .group = kOverload},
+    {.name = "degrade-message",
+     .type = OptionType::kString,
+     .default_text = "",
+     .help = "What a chat is told in step 3, at most 4096 bytes of UTF-8; absent: that many people "
+             "use the server, in English or Chinese as the question",
+     .group = kOverload},
 };
 
 DegradeProfile profile_of(const std::string& name) {
@@ -143,6 +188,10 @@ DegradationOptions degradation_options(const OptionValues& values) {
                         ? values.number("degrade-step-ms")
                         : kStepsOfAllowance * values.number("max-step-ms");
   options.deadline_misses = static_cast<int>(values.integer("degrade-deadline-misses"));
+  options.message_severity = values.number("degrade-message-severity");
+  options.refuse_severity = values.number("degrade-refuse-severity");
+  options.raise_ms = values.number("degrade-raise-ms");
+  options.lower_ms = values.number("degrade-lower-ms");
   options.thinking_budget = static_cast<int>(values.integer("degrade-thinking-budget"));
   options.max_tokens = static_cast<int>(values.integer("degrade-max-tokens"));
   options.answer_reserve = static_cast<int>(values.integer("degrade-answer-reserve"));
@@ -152,11 +201,14 @@ DegradationOptions degradation_options(const OptionValues& values) {
   return options;
 }
 
+constexpr size_t kMaxMessageBytes = 4096;
+
 }  // namespace
 
 std::vector<OptionSpec> with_admission_options(std::vector<OptionSpec> own) {
   own.insert(own.end(), std::begin(kLimitOptions), std::end(kLimitOptions));
   own.insert(own.end(), std::begin(kLadderOptions), std::end(kLadderOptions));
+  own.insert(own.end(), std::begin(kPaceOptions), std::end(kPaceOptions));
   own.insert(own.end(), std::begin(kActionOptions), std::end(kActionOptions));
   return own;
 }
@@ -171,6 +223,27 @@ AdmissionOptions admission_options(const OptionValues& values) {
   options.key_limits.max_concurrent = static_cast<int>(values.integer("limit-concurrent-per-key"));
   options.degradation = degradation_options(values);
   return options;
+}
+
+Status check_admission_options(const OptionValues& values) {
+  const std::string& message = values.text("degrade-message");
+  if (values.given("degrade-message") && message.empty()) {
+    return invalid_argument("--degrade-message is empty: leave it out for the usual text");
+  }
+  if (message.size() > kMaxMessageBytes) {
+    return invalid_argument(fmt::format("--degrade-message has {} bytes; at most {} will do",
+                                        message.size(), kMaxMessageBytes));
+  }
+  if (!is_valid_utf8(message)) return invalid_argument("--degrade-message is not UTF-8");
+  const double of_message = values.number("degrade-message-severity");
+  const double of_refusal = values.number("degrade-refuse-severity");
+  if (of_refusal > 0 && of_refusal < of_message) {
+    return invalid_argument(
+        fmt::format("--degrade-refuse-severity {} is below --degrade-message-severity {}: steps "
+                    "come in order; 0 leaves one out",
+                    of_refusal, of_message));
+  }
+  return ok_status();
 }
 
 }  // namespace sparrow

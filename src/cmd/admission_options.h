@@ -14,5 +14,7 @@ std::vector<OptionSpec> with_admission_options(std::vector<OptionSpec> own);
 
 // Reads --max-step-ms and --max-num-queued-reqs, too.
 AdmissionOptions admission_options(const OptionValues& values);
+// What the table cannot say by itself: lengths, and values that must fit each other.
+Status check_admission_options(const OptionValues& values);
 
 }  // namespace sparrow

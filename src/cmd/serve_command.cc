@@ -128,6 +128,7 @@ api::ApiOptions api_options(const OptionValues& values) {
   options.watchdog_timeout = from_ms(values.number("watchdog-timeout-s") * 1000);
   options.max_concurrent_requests = static_cast<int>(values.integer("limit-concurrency"));
   options.admission = admission_options(values);
+  options.degrade_message = values.text("degrade-message");
   options.limits.max_n = static_cast<int>(values.integer("max-n"));
   options.answer_cache = answer_store_options(values);
   return options;
@@ -227,6 +228,7 @@ void log_ready(const OptionValues& values, const api::ModelInfo& info, uint16_t 
 Status serve(const OptionValues& values) {
   ASSIGN_OR_RETURN(const SpeculationOptions speculation, speculation_options(values));
   RETURN_IF_ERROR(check_key_options(values));
+  RETURN_IF_ERROR(check_admission_options(values));
   ServeEvents events(!values.text("api-key-file").empty());
   RETURN_IF_ERROR(events.start());
   allow_connections(values);
