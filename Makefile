@@ -7,11 +7,13 @@
 #   make lint     format and structure checks
 #   make asan     kernel, quant, model, kv and sampling tests under the address and undefined
 #                 behaviour sanitizers (the kernels take minutes to build)
+#   make tsan     the tests in which threads meet (API storm, engine faults, compute pool, inbox,
+#                 HTTP limits) under the thread sanitizer
 #   make fuzz     every parser under libFuzzer, FUZZ_SECONDS each (needs clang)
 #   make build    the release binary, build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test configure-test build serve test check bench lint asan fuzz format clean
+.PHONY: help setup setup-test configure-test build serve test check bench lint asan tsan fuzz format clean
 BUILD := build/release
 JOBS ?= $(shell nproc)
 ARGS ?=
@@ -60,6 +62,13 @@ asan: setup-test
 	@cmake --preset asan -DSPARROW_BUILD_TESTS=ON > build/asan-configure.log 2>&1 || { cat build/asan-configure.log; exit 1; }
 	@cmake --build build/asan -j $(JOBS) --target $(ASAN_FOLDERS:%=tests_%)
 	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -R '^($(subst $(space),|,$(ASAN_FOLDERS)))_'
+
+TSAN_TESTS := base_compute_pool_test engine_inbox_test engine_engine_faults_test http_http_limits_test api_api_storm_test
+tsan: setup-test
+	@mkdir -p build
+	@cmake --preset tsan -DSPARROW_BUILD_TESTS=ON > build/tsan-configure.log 2>&1 || { cat build/tsan-configure.log; exit 1; }
+	@cmake --build build/tsan -j $(JOBS) --target $(TSAN_TESTS)
+	@ctest --test-dir build/tsan --output-on-failure -R '^($(subst $(space),|,$(TSAN_TESTS)))$$'
 
 fuzz:
 	@dev/setup.sh fuzz
