@@ -7,6 +7,7 @@
 #include <mutex>
 #include <new>
 
+#include "admission/queue_room.h"
 #include "base/check.h"
 #include "engine/choice_stream.h"
 #include "engine/deadline_misses.h"
@@ -59,6 +60,7 @@ struct Engine::Impl final : public TokenConsumer {
         inbox(options.inbox_capacity),
         breaker(options.breaker),
         scheduler(scheduler_options(limits, options)),
+        room{options.max_num_queued_reqs, scheduler.max_running()},
         masks(limits.vocab_size) {
     if (metrics_in != nullptr) {
       metrics.emplace(*metrics_in,
@@ -134,6 +136,7 @@ struct Engine::Impl final : public TokenConsumer {
   // Shared with other threads; each provides its own synchronization.
   Inbox inbox;
   std::atomic<int> num_not_started{0};  // sequences submitted and not yet in a step
+  std::atomic<int> num_started{0};      // those that were, preempted ones too
   CircuitBreaker breaker;
   Heartbeat heartbeat;
   mutable std::mutex snapshot_mutex;  // held for a copy of a few words, once a step
@@ -141,6 +144,7 @@ struct Engine::Impl final : public TokenConsumer {
 
   // Engine thread only.
   Scheduler scheduler;
+  const QueueRoom room;  // constant, for every thread
   std::vector<Stream> streams;
   std::vector<int32_t> free_streams;
   std::vector<std::pair<EventSink*, std::vector<StreamEvent>>> outbox;
@@ -175,14 +179,21 @@ Status Engine::submit(Request request, EventSink* sink) {
   Impl& impl = *impl_;
   CHECK(sink != nullptr);
   RETURN_IF_ERROR(validate_request(request, impl.max_context, impl.limits.vocab_size));
+  const int count = request.num_choices;
+  if (count > impl.room.most_at_once()) {
+    return invalid_argument(
+        fmt::format("n: {} answers at once are more than the {} that this server ever takes "
+                    "(--max-num-queued-reqs, --max-num-seqs)",
+                    count, impl.room.most_at_once()));
+  }
   std::vector<TokenId>& stop_ids = request.stop.token_ids;
   if (!std::is_sorted(stop_ids.begin(), stop_ids.end()))
     std::sort(stop_ids.begin(), stop_ids.end());
   if (!impl.breaker.try_pass(request.arrival)) {
     return unavailable("computing fails at present; a new try is made from time to time");
   }
-  const int count = request.num_choices;
-  if (impl.num_not_started.fetch_add(count) + count > impl.options.max_num_queued_reqs) {
+  if (!impl.room.has_place_for(0, impl.num_not_started.fetch_add(count) + count,
+                               impl.num_started)) {
     impl.num_not_started.fetch_sub(count);
     impl.breaker.give_back();
     return resource_exhausted(fmt::format("{} requests are waiting already (--max-num-queued-reqs)",
@@ -360,6 +371,7 @@ void Engine::Impl::add_choice(const std::shared_ptr<const Request>& request, int
 void Engine::Impl::note_planned(const Sequence& sequence) {
   Stream& stream = streams[static_cast<size_t>(sequence.stream_index)];
   if (std::exchange(stream.was_planned, true)) return;
+  num_started.fetch_add(1);
   num_not_started.fetch_sub(1);
   stream.num_cached = std::min(sequence.num_cached, sequence.num_prompt_tokens);
   if (metrics && options.prefix.enabled) {
@@ -495,7 +507,7 @@ void Engine::Impl::tell_end(const Sequence& sequence, TimePoint now) {
   // Nothing below fails: the choice is told of once.
   ++num_told;
   retired.push_back(sequence.request->id);
-  if (!stream.was_planned) num_not_started.fetch_sub(1);
+  (stream.was_planned ? num_started : num_not_started).fetch_sub(1);
   observe_end(sequence, stream, now);
   note_finish(sequence);
   free_streams.push_back(sequence.stream_index);
