@@ -18,6 +18,7 @@ struct LoadSnapshot {
 
   int num_running = 0;
   int num_waiting = 0;
+  int num_deferred = 0;                   // of those, waiting for a prefix that others compute
   int max_num_running = 0;                // places in a step
   int64_t num_waiting_prompt_tokens = 0;  // not computed yet, of waiting and running sequences
   double oldest_wait_ms = 0;              // of the sequence longest in the queue; 0: none waits

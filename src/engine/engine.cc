@@ -573,6 +573,7 @@ void Engine::Impl::publish_snapshot(TimePoint now) {
   load.num_deadline_misses_in_a_row = misses.count();
   load.num_running = scheduler.num_running();
   load.num_waiting = scheduler.num_waiting();
+  load.num_deferred = scheduler.num_deferred();
   load.num_waiting_prompt_tokens = scheduler.num_uncomputed_prompt_tokens();
   load.oldest_wait_ms = to_ms(scheduler.oldest_wait(now));
   load.num_blocks_live = scheduler.blocks().num_used();

@@ -273,14 +273,14 @@ int Scheduler::headroom_for(const Sequence& sequence) const {
 
 void Scheduler::admit_waiting(TimePoint now, int budget) {
   admitted_.clear();
-  int num_passed_over = 0;
+  num_deferred_ = 0;
   for (size_t i = 0; i < waiting_.size() && !free_slots_.empty(); ++i) {
     const int room = budget - num_rows_;
     if (room <= 0) break;
     const Admission admission = admit(*waiting_[i], now, room);
     if (admission == Admission::kNoMemory) break;
     if (admission == Admission::kAdmitted) admitted_.push_back(waiting_[i].get());
-    if (admission == Admission::kWaitsForPrefix && ++num_passed_over == kMaxPassedOver) break;
+    if (admission == Admission::kWaitsForPrefix && ++num_deferred_ == kMaxPassedOver) break;
   }
   if (admitted_.empty()) return;
   running_.reserve(running_.size() + admitted_.size());  // before anything is moved
