@@ -68,6 +68,12 @@ const char* reject_reason_name(RejectReason reason) {
       return "concurrent_per_key";
     case RejectReason::kConcurrency:
       return "concurrency";
+    case RejectReason::kConnections:
+      return "connections";
+    case RejectReason::kBodyMemory:
+      return "body_memory";
+    case RejectReason::kPrepQueue:
+      return "prep_queue";
   }
   return "none";
 }
