@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "admission/queue_room.h"
+
 namespace sparrow {
 namespace {
 
@@ -71,6 +73,12 @@ const char* reject_reason_name(RejectReason reason) {
       return "concurrent_per_key";
     case RejectReason::kConcurrency:
       return "concurrency";
+    case RejectReason::kConnections:
+      return "connections";
+    case RejectReason::kBodyMemory:
+      return "body_memory";
+    case RejectReason::kPrepQueue:
+      return "prep_queue";
   }
   return "none";
 }
@@ -163,8 +171,13 @@ bool AdmissionControl::check_load(const LoadSnapshot& load, const AdmissionReque
   const Reservation ahead = recent_work(load);
   const int64_t prompt = expected_prompt(load, request);
   const double share_ms = predicted_share_ms(load, prompt, expected_output(load, request));
-  if (load.num_waiting + ahead.num_sequences + request.num_sequences >
-      options_.max_num_queued_reqs + std::max(0, load.max_num_running - load.num_running)) {
+  const QueueRoom room{options_.max_num_queued_reqs, load.max_num_running};
+  if (request.num_sequences > room.most_at_once()) {
+    verdict.retry_cannot_help = true;
+    return refuse(verdict, RejectReason::kQueueFull, 0);
+  }
+  if (!room.has_place_for(request.num_sequences, load.num_waiting + ahead.num_sequences,
+                          load.num_running)) {
     return refuse(verdict, RejectReason::kQueueFull, appointment_ms(load, request, share_ms, now));
   }
   const double care = caution(load, now);

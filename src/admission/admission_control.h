@@ -47,9 +47,13 @@ enum class RejectReason {
   kRequestsPerMinute,
   kTokensPerMinute,
   kConcurrentPerKey,
-  kConcurrency,  // --limit-concurrency: decided by the server, counted here
+  // Decided by the server, counted here:
+  kConcurrency,  // --limit-concurrency
+  kConnections,  // --max-connections
+  kBodyMemory,   // the bodies of all requests together
+  kPrepQueue,    // the queue in front of templates and tokenizer
 };
-inline constexpr int kNumRejectReasons = 10;
+inline constexpr int kNumRejectReasons = 13;
 
 const char* reject_reason_name(RejectReason reason);  // "queue_full"
 // A quota of the key, and not the state of the server.

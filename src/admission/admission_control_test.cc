@@ -172,6 +172,22 @@ TEST(AdmissionControl, QueueOfTheEngine_IsABound) {
   EXPECT_GE(refused.retry_after_ms, 1000);
 }
 
+TEST(AdmissionControl, MoreThanQueueAndPlaces_NeverFits) {
+  AdmissionOptions options = with_wait(0);
+  options.max_num_queued_reqs = 8;
+  AdmissionControl control(options);
+  LoadSnapshot load;
+  load.max_num_running = 4;
+  AdmissionRequest request = plain();
+  request.num_sequences = 12;
+  EXPECT_EQ(control.decide(load, request, at(0)).decision, Decision::kAccept);
+  load.num_steps += 10;
+  request.num_sequences = 13;
+  const Verdict refused = control.decide(load, request, at(1));
+  EXPECT_EQ(refused.reason, RejectReason::kQueueFull);
+  EXPECT_TRUE(refused.retry_cannot_help);
+}
+
 TEST(AdmissionControl, OpenBreaker_RefusesUntilItsProbe) {
   AdmissionControl control({});
   LoadSnapshot load = full_load(0);

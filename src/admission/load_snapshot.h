@@ -18,6 +18,7 @@ struct LoadSnapshot {
 
   int num_running = 0;
   int num_waiting = 0;
+  int num_deferred = 0;     // of those, waiting for a prefix that others compute
   int max_num_running = 0;  // places in a step
   // Not computed yet, of waiting and running sequences; of the former as many as their prompts will
   // probably need.

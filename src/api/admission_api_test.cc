@@ -377,6 +377,18 @@ TEST_F(AdmissionApiTest, FourthLevel_RefusesAndRecovers) {
   EXPECT_FALSE(chat()->ended);
 }
 
+TEST_F(AdmissionApiTest, MoreAnswersThanEverFit_Is400WithTheNumber) {
+  ApiOptions options;
+  options.admission.max_num_queued_reqs = 2;
+  make(options);
+  engine().state.max_num_running = 1;
+  const auto refused = chat({}, R"(,"n":4)");
+  EXPECT_EQ(refused->status, 400);
+  EXPECT_EQ(refused->header("x-should-retry"), "false");
+  EXPECT_NE(refused->body.find("at most 3 at once"), std::string::npos) << refused->body;
+  EXPECT_FALSE(chat({}, R"(,"n":3)")->ended);
+}
+
 TEST_F(AdmissionApiTest, ThinkingBudget_HasManyNames) {
   for (const char* field : {R"(,"thinking_budget":50)", R"(,"thinking_token_budget":50)",
                             R"(,"thinking_budget_tokens":50)", R"(,"reasoning_budget_tokens":50)",

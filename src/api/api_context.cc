@@ -184,7 +184,7 @@ void ApiContext::run_generation(const http::Call& call, Prepare prepare) {
     });
   };
   if (prep_->try_submit(std::move(task))) return count_accepted();
-  gate_.note_refusal(RejectReason::kQueueFull);
+  gate_.note_refusal(RejectReason::kPrepQueue);
   call.responder->send(error_response(overloaded("Too many requests are waiting to be prepared.",
                                                  retry_after_ms(serving.engine->snapshot()))));
 }
@@ -212,6 +212,7 @@ void ApiContext::run_answer(const http::Call& call, Answer answer) {
     });
   };
   if (prep_->try_submit(std::move(task))) return;
+  gate_.note_refusal(RejectReason::kPrepQueue);
   call.responder->send(
       error_response(overloaded("Too many requests are waiting to be prepared.", 1000)));
 }

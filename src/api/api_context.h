@@ -74,6 +74,8 @@ class ApiContext {
 
   // Ladder and gauges as of now; every decision does the same.
   void update_gate();
+  // Something before any handler refused. Thread-safe.
+  void note_refusal(RejectReason reason) { gate_.note_refusal(reason); }
   // Posts a heartbeat round to every loop that has streams.
   void tick_all();
   // No prepared work starts any more; what was accepted is finished.

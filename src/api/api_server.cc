@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "api/api_context.h"
+#include "api/door_refusals.h"
 #include "api/endpoints/endpoints.h"
 #include "api/observed_responder.h"
 #include "base/log.h"
@@ -28,6 +29,8 @@ struct ApiServer::Impl {
   Impl(ApiOptions options, MetricsRegistry& metrics)
       : context(std::move(options), metrics),
         http_metrics(metrics),
+        door_refusals(http_metrics, context.clock(),
+                      [this](RejectReason reason) { context.note_refusal(reason); }),
         router(routing_error),
         metrics_router(routing_error),
         watchdog(context.options().watchdog_timeout) {
@@ -118,6 +121,7 @@ struct ApiServer::Impl {
 
   ApiContext context;
   HttpMetrics http_metrics;
+  DoorRefusals door_refusals;
   http::Router router;
   http::Router metrics_router;
   Watchdog watchdog;  // the ticker's, or of tests
@@ -160,6 +164,17 @@ http::Response ApiServer::protocol_error(int status, std::string_view message) {
   ApiError error = http_error(status, std::string(message));
   if (status == 503 || status == 408) error.retry_after_ms = kRetryProtocolMs;
   return error_response(error);
+}
+
+std::function<http::Response(int, std::string_view)> ApiServer::protocol_errors() {
+  return [impl = impl_.get()](int status, std::string_view message) {
+    impl->door_refusals.on_refused_request(status, message);
+    return protocol_error(status, message);
+  };
+}
+
+std::function<void()> ApiServer::refused_connections() {
+  return [impl = impl_.get()] { impl->door_refusals.on_refused_connection(); };
 }
 
 Status ApiServer::load_keys() { return impl_->context.keys().reload(); }

@@ -11,6 +11,7 @@
 // Thread-safe. It outlives the engine thread's last step and server.stop(); the HttpServer object
 // outlives stop().
 
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -34,6 +35,10 @@ class ApiServer {
   http::Handler metrics_handler();
   // The body for what the HTTP server refuses by itself.
   static http::Response protocol_error(int status, std::string_view message);
+  // The same, counted and logged; and what it calls for each connection too many. This object
+  // outlives the HTTP server.
+  std::function<http::Response(int status, std::string_view message)> protocol_errors();
+  std::function<void()> refused_connections();
 
   // The keys of the file, before clients come and whenever it changed: a broken one changes
   // nothing.

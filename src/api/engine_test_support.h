@@ -42,8 +42,9 @@ class FakeServer {
     info.max_model_len = info.config.max_position = options.fake.limits.max_context_tokens;
     api_.set_ready(std::move(info), engine_);
     options.http.port = 0;
+    options.http.on_refused_connection = api_.refused_connections();
     server_ =
-        std::make_unique<http::HttpServer>(options.http, api_.handler(), ApiServer::protocol_error);
+        std::make_unique<http::HttpServer>(options.http, api_.handler(), api_.protocol_errors());
     const Status status = server_->start();
     EXPECT_TRUE(status.ok()) << status.message();
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "admission/queue_room.h"
 #include "admission/shorten_request.h"
 #include "api/friendly_message.h"
 #include "api/request/client_patience.h"
@@ -103,6 +104,14 @@ ApiError refusal(const Verdict& verdict) {
   return error;
 }
 
+// Not a matter of load: so no 503, which clients would repeat.
+ApiError too_many_answers(const QueueRoom& room) {
+  return invalid_request(
+      "n", fmt::format("This request asks for more answers than the server ever takes: at most {} "
+                       "at once, prompts times n (--max-num-queued-reqs, --max-num-seqs).",
+                       room.most_at_once()));
+}
+
 std::string shortened_names(const Shortening& shortening) {
   std::string names;
   const auto add = [&](bool is_shortened, const char* name) {
@@ -127,6 +136,7 @@ ApiError breaker_open(double retry_after_ms) {
 Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_answer)
     : find_answer_(std::move(find_answer)),
       degrade_message_(options.degrade_message),
+      max_num_queued_reqs_(options.admission.max_num_queued_reqs),
       control_(options.admission),
       metrics_(metrics) {}
 
@@ -153,6 +163,9 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
   if (verdict.decision == Decision::kReject) {
     if (verdict.reason == RejectReason::kDegraded) {
       prepared.headers.emplace_back(kDegradedHeader, "refused");
+    }
+    if (verdict.reason == RejectReason::kQueueFull && verdict.retry_cannot_help) {
+      return too_many_answers(QueueRoom{max_num_queued_reqs_, load.max_num_running});
     }
     return refusal(verdict);
   }

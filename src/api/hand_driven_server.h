@@ -30,12 +30,13 @@ class CountingPort final : public EnginePort {
 };
 
 struct HandDrivenServer {
-  explicit HandDrivenServer(FakeExecutorOptions fake, ApiOptions options = {}) {
+  explicit HandDrivenServer(FakeExecutorOptions fake, ApiOptions options = {},
+                            const EngineOptions& engine_options = {}) {
     fake.limits.num_blocks = 512;
     fake.limits.max_context_tokens = 1024;
     fake.limits.vocab_size = kTestVocab;
     executor = std::make_unique<FakeExecutor>(std::move(fake));
-    engine = std::make_unique<Engine>(*executor, *tokenizer, EngineOptions{}, &metrics);
+    engine = std::make_unique<Engine>(*executor, *tokenizer, engine_options, &metrics);
     options.clock = &clock;
     options.heartbeat = std::chrono::hours(1);
     options.num_prep_threads = 1;

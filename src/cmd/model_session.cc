@@ -1,5 +1,5 @@
 #include "cmd/model_session.h"
-#include "cmd/tensor_format.h"
+#include "cmd/options/tensor_format.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "cmd/thread_options.h"
+#include "cmd/options/thread_options.h"
 
 namespace sparrow {
 namespace {

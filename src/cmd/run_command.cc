@@ -13,9 +13,9 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "cmd/command.h"
-#include "cmd/model_options.h"
 #include "cmd/model_session.h"
-#include "cmd/speculation_options.h"
+#include "cmd/options/model_options.h"
+#include "cmd/options/speculation_options.h"
 #include "engine/engine.h"
 
 namespace sparrow {

@@ -10,14 +10,14 @@
 #include "base/log.h"
 #include "base/open_file_limit.h"
 #include "base/random.h"
-#include "cmd/admission_options.h"
-#include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
 #include "cmd/engine_stop.h"
 #include "cmd/model_session.h"
+#include "cmd/options/admission_options.h"
+#include "cmd/options/answer_cache_options.h"
+#include "cmd/options/speculation_options.h"
 #include "cmd/serve_events.h"
 #include "cmd/served_model_info.h"
-#include "cmd/speculation_options.h"
 #include "cmd/version.h"
 #include "engine/engine_thread.h"
 #include "http/http_server.h"
@@ -238,12 +238,14 @@ Status serve(const OptionValues& values) {
   api_settings.request_drain = [&events] { events.request_drain(); };
   api::ApiServer api(std::move(api_settings), metrics);
   RETURN_IF_ERROR(api.load_keys());
-  http::HttpServer server(server_options(values), api.handler(), api::ApiServer::protocol_error);
+  http::ServerOptions main_port = server_options(values);
+  main_port.on_refused_connection = api.refused_connections();
+  http::HttpServer server(std::move(main_port), api.handler(), api.protocol_errors());
   RETURN_IF_ERROR(server.start());  // a taken port is told before minutes of loading
   std::optional<http::HttpServer> metrics_server;
   if (values.given("metrics-port")) {
     metrics_server.emplace(metrics_server_options(values), api.metrics_handler(),
-                           api::ApiServer::protocol_error);
+                           api.protocol_errors());
     const Status started = metrics_server->start();
     if (!started.ok()) {
       api.stop_ticking();

@@ -1,11 +1,11 @@
 // The options of `sparrow serve`. Names are those of vLLM where it has them, so that known command
 // lines run unchanged; what has no effect here says so in its help.
 
-#include "cmd/admission_options.h"
-#include "cmd/answer_cache_options.h"
 #include "cmd/command.h"
-#include "cmd/model_options.h"
-#include "cmd/speculation_options.h"
+#include "cmd/options/admission_options.h"
+#include "cmd/options/answer_cache_options.h"
+#include "cmd/options/model_options.h"
+#include "cmd/options/speculation_options.h"
 
 namespace sparrow {
 namespace {

@@ -7,13 +7,14 @@
 #include <mutex>
 #include <new>
 
-#include "admission/predicted_wait.h"
+#include "admission/queue_room.h"
 #include "base/check.h"
 #include "engine/choice_stream.h"
 #include "engine/deadline_misses.h"
 #include "engine/engine_metrics.h"
 #include "engine/failure.h"
 #include "engine/inbox.h"
+#include "engine/load_report.h"
 #include "engine/request_checks.h"
 #include "engine/step_checks.h"
 #include "engine/step_masks.h"
@@ -61,6 +62,7 @@ struct Engine::Impl final : public TokenConsumer {
         inbox(options.inbox_capacity),
         breaker(options.breaker),
         scheduler(scheduler_options(limits, options)),
+        room{options.max_num_queued_reqs, scheduler.max_running()},
         masks(limits.vocab_size) {
     if (metrics_in != nullptr) {
       metrics.emplace(*metrics_in,
@@ -136,6 +138,7 @@ struct Engine::Impl final : public TokenConsumer {
   // Shared with other threads; each provides its own synchronization.
   Inbox inbox;
   std::atomic<int> num_not_started{0};  // sequences submitted and not yet in a step
+  std::atomic<int> num_started{0};      // those that were, preempted ones too
   CircuitBreaker breaker;
   Heartbeat heartbeat;
   mutable std::mutex snapshot_mutex;  // held for a copy of a few words, once a step
@@ -143,6 +146,7 @@ struct Engine::Impl final : public TokenConsumer {
 
   // Engine thread only.
   Scheduler scheduler;
+  const QueueRoom room;  // constant, for every thread
   std::vector<Stream> streams;
   std::vector<int32_t> free_streams;
   std::vector<std::pair<EventSink*, std::vector<StreamEvent>>> outbox;
@@ -160,10 +164,7 @@ struct Engine::Impl final : public TokenConsumer {
   StepMasks masks;
   StepReport report;
   DeadlineMisses misses;
-  // Moving averages over started sequences: tokens of a prompt, and those found in the prefix
-  // cache.
-  double prompts_queried = 0;
-  double prompts_found = 0;
+  CachedPromptShare cached_share;
   LoadSnapshot load;  // as of the last step
 };
 
@@ -181,14 +182,21 @@ Status Engine::submit(Request request, EventSink* sink) {
   Impl& impl = *impl_;
   CHECK(sink != nullptr);
   RETURN_IF_ERROR(validate_request(request, impl.max_context, impl.limits.vocab_size));
+  const int count = request.num_choices;
+  if (count > impl.room.most_at_once()) {
+    return invalid_argument(
+        fmt::format("n: {} answers at once are more than the {} that this server ever takes "
+                    "(--max-num-queued-reqs, --max-num-seqs)",
+                    count, impl.room.most_at_once()));
+  }
   std::vector<TokenId>& stop_ids = request.stop.token_ids;
   if (!std::is_sorted(stop_ids.begin(), stop_ids.end()))
     std::sort(stop_ids.begin(), stop_ids.end());
   if (!impl.breaker.try_pass(request.arrival)) {
     return unavailable("computing fails at present; a new try is made from time to time");
   }
-  const int count = request.num_choices;
-  if (impl.num_not_started.fetch_add(count) + count > impl.options.max_num_queued_reqs) {
+  if (!impl.room.has_place_for(0, impl.num_not_started.fetch_add(count) + count,
+                               impl.num_started)) {
     impl.num_not_started.fetch_sub(count);
     impl.breaker.give_back();
     return resource_exhausted(fmt::format("{} requests are waiting already (--max-num-queued-reqs)",
@@ -366,10 +374,10 @@ void Engine::Impl::add_choice(const std::shared_ptr<const Request>& request, int
 void Engine::Impl::note_planned(const Sequence& sequence) {
   Stream& stream = streams[static_cast<size_t>(sequence.stream_index)];
   if (std::exchange(stream.was_planned, true)) return;
+  num_started.fetch_add(1);
   num_not_started.fetch_sub(1);
   stream.num_cached = std::min(sequence.num_cached, sequence.num_prompt_tokens);
-  prompts_queried += kAverageWeight * (sequence.num_prompt_tokens - prompts_queried);
-  prompts_found += kAverageWeight * (stream.num_cached - prompts_found);
+  cached_share.on_start(sequence.num_prompt_tokens, stream.num_cached);
   if (metrics && options.prefix.enabled) {
     metrics->on_prefix_cache(sequence.num_prompt_tokens, stream.num_cached);
   }
@@ -503,7 +511,7 @@ void Engine::Impl::tell_end(const Sequence& sequence, TimePoint now) {
   // Nothing below fails: the choice is told of once.
   ++num_told;
   retired.push_back(sequence.request->id);
-  if (!stream.was_planned) num_not_started.fetch_sub(1);
+  (stream.was_planned ? num_started : num_not_started).fetch_sub(1);
   observe_end(sequence, stream, now);
   note_finish(sequence);
   free_streams.push_back(sequence.stream_index);
@@ -567,19 +575,7 @@ void Engine::Impl::publish_snapshot(TimePoint now) {
   load.breaker = circuit.state;
   load.breaker_retry_at = circuit.retry_at;
   load.num_deadline_misses_in_a_row = misses.count();
-  load.num_running = scheduler.num_running();
-  load.num_waiting = scheduler.num_waiting();
-  load.cached_prompt_share = prompts_queried > 0 ? prompts_found / prompts_queried : 0;
-  load.num_waiting_prompt_tokens =
-      scheduler.num_uncomputed_prompt_tokens() +
-      expected_prompt_tokens(load.cached_prompt_share, scheduler.num_waiting_prompt_tokens());
-  load.oldest_wait_ms = to_ms(scheduler.oldest_wait(now));
-  load.num_blocks_live = scheduler.blocks().num_used();
-  load.num_blocks_cached = scheduler.blocks().num_cached();
-  const StepCost& cost = scheduler.step_cost();
-  load.has_step_cost = cost.has_line();
-  load.step_fixed_ms = cost.fixed_ms();
-  load.step_row_ms = cost.row_ms();
+  report_scheduler(scheduler, cached_share.value(), now, load);
   {
     std::lock_guard lock(snapshot_mutex);
     published = load;

@@ -25,11 +25,15 @@ EngineMetrics::EngineMetrics(MetricsRegistry& registry, const MetricLabels& labe
                              const EngineMetricsOptions& options)
     : running_(
           registry.gauge("vllm:num_requests_running", "Sequences in the running batch", labels)),
-      waiting_(registry.gauge("vllm:num_requests_waiting", "Sequences waiting for their first step",
+      waiting_(registry.gauge("vllm:num_requests_waiting",
+                              "Sequences that have no place in the batch: new, or preempted",
                               labels)),
       waiting_for_capacity_(registry.gauge("vllm:num_requests_waiting_by_reason",
                                            "Waiting sequences by what they wait for",
                                            with_label(labels, "reason", "capacity"))),
+      waiting_deferred_(registry.gauge("vllm:num_requests_waiting_by_reason",
+                                       "Waiting sequences by what they wait for",
+                                       with_label(labels, "reason", "deferred"))),
       kv_usage_(registry.gauge("vllm:kv_cache_usage_perc",
                                "Share of KV blocks held by sequences, 0 to 1", labels)),
       prompt_tokens_(registry.counter("vllm:prompt_tokens_total",
@@ -113,7 +117,8 @@ void EngineMetrics::set_load(const LoadSnapshot& load, uint64_t num_evictions_to
   num_evictions_seen_ = num_evictions_total;
   running_.set(load.num_running);
   waiting_.set(load.num_waiting);
-  waiting_for_capacity_.set(load.num_waiting);
+  waiting_for_capacity_.set(load.num_waiting - load.num_deferred);
+  waiting_deferred_.set(load.num_deferred);
   const double usage =
       static_cast<double>(load.num_blocks_live) / std::max(1, load.num_blocks_total);
   kv_usage_.set(usage);

@@ -59,6 +59,7 @@ class EngineMetrics {
   Gauge& running_;
   Gauge& waiting_;
   Gauge& waiting_for_capacity_;
+  Gauge& waiting_deferred_;  // for a prefix that others compute
   Gauge& kv_usage_;
   std::array<Gauge*, 3> blocks_{};  // live, cached, free
   Counter& prompt_tokens_;

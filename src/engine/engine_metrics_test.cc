@@ -96,6 +96,24 @@ TEST_F(EngineMetricsTest, OneRequest_IsToldToTheToken) {
 }
 
 // The identity of the reference: what a request waited for is all it took.
+// The second choice waits for what the first computes, and not for want of room.
+TEST_F(EngineMetricsTest, WaitingForAPrefix_IsDeferredAndNotWantOfCapacity) {
+  make();
+  Request request = test_request(1, prompt_of(1, 6), 5);
+  request.num_choices = 3;
+  ASSERT_TRUE(engine_->submit(std::move(request), &sink_).ok());
+  engine_->step(clock_.now());
+  text_ = PrometheusReader::read(metrics_.render());
+  EXPECT_EQ(value("vllm:num_requests_running"), 1);
+  EXPECT_EQ(value("vllm:num_requests_waiting"), 2);
+  EXPECT_EQ(value("vllm:num_requests_waiting_by_reason", "", R"(reason="deferred")"), 2);
+  EXPECT_EQ(value("vllm:num_requests_waiting_by_reason", "", R"(reason="capacity")"), 0);
+  engine_->step(clock_.now());
+  text_ = PrometheusReader::read(metrics_.render());
+  EXPECT_EQ(value("vllm:num_requests_running"), 3);
+  EXPECT_EQ(value("vllm:num_requests_waiting_by_reason", "", R"(reason="deferred")"), 0);
+}
+
 TEST_F(EngineMetricsTest, Latency_IsQueuePlusPrefillPlusDecode) {
   make();
   Request request = test_request(1, prompt_of(1, 6), 8);

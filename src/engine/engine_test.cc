@@ -270,8 +270,11 @@ TEST_F(EngineTest, Submit_RefusesWhatCanNeverFitAndWhatIsTooMuch) {
   const Status too_long = engine_->submit(test_request(2, prompt_of(1, 256), 5), &sink_);
   EXPECT_EQ(too_long.code(), StatusCode::kInvalidArgument);
   EXPECT_NE(too_long.message().find("255"), std::string::npos) << too_long.message();
-  submit(test_request(3, prompt_of(1, 5), 5));
-  submit(test_request(4, prompt_of(1, 5), 5));
+  for (uint64_t id = 100; id < 110; ++id) submit(test_request(id, prompt_of(1, 5), 5));
+  EXPECT_EQ(engine_->submit(test_request(5, prompt_of(1, 5), 5), &sink_).code(),
+            StatusCode::kResourceExhausted)
+      << "8 places and 2 that wait";
+  engine_->step(clock_.now());  // eight run, as many as before are left
   EXPECT_EQ(engine_->submit(test_request(5, prompt_of(1, 5), 5), &sink_).code(),
             StatusCode::kResourceExhausted);
   run();
@@ -279,6 +282,21 @@ TEST_F(EngineTest, Submit_RefusesWhatCanNeverFitAndWhatIsTooMuch) {
   engine_->stop_accepting();
   EXPECT_EQ(engine_->submit(test_request(7, prompt_of(1, 5), 5), &sink_).code(),
             StatusCode::kUnavailable);
+}
+
+TEST_F(EngineTest, Submit_TellsWhatNeverFitsFromAFullQueue) {
+  EngineOptions options;
+  options.max_num_queued_reqs = 2;
+  make(letters(), options);
+  Request request = test_request(1, prompt_of(1, 5), 5);
+  request.num_choices = 11;
+  const Status never = engine_->submit(request, &sink_);
+  EXPECT_EQ(never.code(), StatusCode::kInvalidArgument) << "not a matter of load";
+  EXPECT_NE(never.message().find("10"), std::string::npos) << never.message();
+  request.num_choices = 10;
+  submit(request);
+  run();
+  EXPECT_EQ(sink_.at(1, 9).finishes, std::vector<FinishReason>{FinishReason::kMaxTokens});
 }
 
 TEST_F(EngineTest, ContextEnd_FinishesWithContextFull) {

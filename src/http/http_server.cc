@@ -156,6 +156,7 @@ void HttpServer::Impl::adopt(tcp::socket socket, std::shared_ptr<LoopContext> co
   auto& count = shared->num_connections;
   if (count.fetch_add(1, std::memory_order_relaxed) >= shared->options.max_connections) {
     count.fetch_sub(1, std::memory_order_relaxed);
+    if (shared->options.on_refused_connection) shared->options.on_refused_connection();
     if (shared->tls == nullptr) refuse_connection(std::move(socket));
     return;
   }

@@ -41,6 +41,8 @@ struct ServerOptions {
   // Names beside localhost and IP addresses that a client may put into Host while `host` is a
   // loopback address (against DNS rebinding); others get 403. "*": any.
   std::vector<std::string> allowed_hosts;
+  // Called for each connection beyond max_connections, by IO threads; may be empty.
+  std::function<void()> on_refused_connection;
 };
 
 class HttpServer {

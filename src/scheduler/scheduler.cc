@@ -300,6 +300,7 @@ Sequence* Scheduler::take_seat_taker() {
 
 void Scheduler::admit_waiting(TimePoint now, int budget) {
   admitted_.clear();
+  num_deferred_ = 0;
   if (Sequence* const taker = take_seat_taker(); taker != nullptr && !free_slots_.empty()) {
     if (budget <= num_rows_ || admit(*taker, now, budget - num_rows_) != Admission::kAdmitted) {
       seat_taker_ = taker->serial;
@@ -307,7 +308,6 @@ void Scheduler::admit_waiting(TimePoint now, int budget) {
     }
     admitted_.push_back(taker);
   }
-  int num_passed_over = 0;
   for (size_t i = 0; i < waiting_.size() && !free_slots_.empty(); ++i) {
     if (waiting_[i]->state == SequenceState::kRunning) continue;  // admitted above
     const int room = budget - num_rows_;
@@ -315,7 +315,7 @@ void Scheduler::admit_waiting(TimePoint now, int budget) {
     const Admission admission = admit(*waiting_[i], now, room);
     if (admission == Admission::kNoMemory) break;
     if (admission == Admission::kAdmitted) admitted_.push_back(waiting_[i].get());
-    if (admission == Admission::kWaitsForPrefix && ++num_passed_over == kMaxPassedOver) break;
+    if (admission == Admission::kWaitsForPrefix && ++num_deferred_ == kMaxPassedOver) break;
   }
   if (admitted_.empty()) return;
   running_.reserve(running_.size() + admitted_.size());  // before anything is moved

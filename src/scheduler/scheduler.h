@@ -120,6 +120,8 @@ class Scheduler {
     return std::min({options_.num_slots, options_.max_num_seqs, max_rows()});
   }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
+  // Of those, as far as the last plan looked: what they wait for is a prefix that others compute.
+  int num_deferred() const { return std::min(num_deferred_, num_waiting()); }
   int num_running() const { return static_cast<int>(running_.size()); }
   bool idle() const { return waiting_.empty() && running_.empty(); }
   uint64_t num_preemptions() const { return num_preemptions_; }
@@ -200,6 +202,7 @@ class Scheduler {
   std::vector<Sequence*> admitted_;     // by this plan, still in waiting_
   std::optional<uint64_t> seat_taker_;  // serial of whom another gave up its place for
   std::vector<BlockId> matched_;        // of the sequence that asks to be admitted
+  int num_deferred_ = 0;                // passed over by this plan
   BatchPlan plan_;
   std::vector<Planned> planned_;  // by span of plan_
   int num_rows_ = 0;              // of planned_, drafts not counted

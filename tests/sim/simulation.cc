@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "admission/queue_room.h"
 #include "engine/test_support.h"
 
 namespace sparrow {
@@ -115,9 +116,16 @@ void Simulation::work_at_door() {
 StatusCode Simulation::expected_code(const Arrival& arrival, const Request& request) {
   const EngineOptions& options = workload_.engine;
   if (arrival.is_refused) return StatusCode::kInvalidArgument;
+  const ExecutorLimits& limits = workload_.executor.limits;
+  const QueueRoom room{options.max_num_queued_reqs,
+                       std::min({limits.num_slots, options.max_num_seqs, limits.max_batch_tokens,
+                                 options.max_num_batched_tokens})};
+  const int num_new = arrival.request.num_choices;
+  if (num_new > room.most_at_once()) return StatusCode::kInvalidArgument;
   if (!breaker_.try_pass(request.arrival)) return StatusCode::kUnavailable;
   const auto code_behind_breaker = [&] {
-    if (num_not_started_ + arrival.request.num_choices > options.max_num_queued_reqs) {
+    const int num_started = num_open_choices_ - num_not_started_;
+    if (!room.has_place_for(num_new, num_not_started_, num_started)) {
       return StatusCode::kResourceExhausted;
     }
     if (is_closed_) return StatusCode::kUnavailable;

@@ -1,4 +1,4 @@
-#include "cmd/admission_options.h"
+#include "cmd/options/admission_options.h"
 
 #include <fmt/format.h>
 

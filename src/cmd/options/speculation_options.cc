@@ -1,4 +1,4 @@
-#include "cmd/speculation_options.h"
+#include "cmd/options/speculation_options.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "cmd/thread_options.h"
+#include "cmd/options/thread_options.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

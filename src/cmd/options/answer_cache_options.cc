@@ -1,4 +1,4 @@
-#include "cmd/answer_cache_options.h"
+#include "cmd/options/answer_cache_options.h"
 
 namespace sparrow {
 namespace {

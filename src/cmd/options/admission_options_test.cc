@@ -1,7 +1,7 @@
 // The ladder's options: what is not given keeps the library's own value, what is given arrives, and
 // what cannot work is refused by name.
 
-#include "cmd/admission_options.h"
+#include "cmd/options/admission_options.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-#include "cmd/model_options.h"
-#include "cmd/tensor_format.h"
+#include "cmd/options/model_options.h"
+#include "cmd/options/tensor_format.h"
 
 #include "kernels/cpu_features.h"
 

@@ -1,4 +1,4 @@
-#include "cmd/tensor_format.h"
+#include "cmd/options/tensor_format.h"
 
 namespace sparrow {
 
