@@ -350,11 +350,13 @@ TEST_F(HttpLimitsTest, OutOfDescriptors_WaitsAndRecovers) {
 
 TEST_F(HttpLimitsTest, ConnectAndReset_ManyTimes_NothingLeft) {
   start();
-  for (int i = 0; i < 500; ++i) {
+  // More than there are ports: so most are reset, which leaves the client's port free at once.
+  const int count = kUnderSanitizer ? 2'000 : 65'000;
+  for (int i = 0; i < count; ++i) {
     TestClient client(port());
-    ASSERT_TRUE(client.connected());
+    ASSERT_TRUE(client.connected()) << i;
     if (i % 3 != 0) client.send(get("/stream").substr(0, static_cast<size_t>(i % 45)));
-    i % 2 == 0 ? client.reset() : client.close();
+    i % 8 == 0 ? client.close() : client.reset();
   }
   {
     // Connections are accepted in order: once this one is served, all before it are known.
