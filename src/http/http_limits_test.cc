@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "http/http_server.h"
+#include "http/process_test_support.h"
 #include "http/test_client.h"
 #include "http/test_fixture.h"
 
