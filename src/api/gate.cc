@@ -136,6 +136,7 @@ ApiError breaker_open(double retry_after_ms) {
 Gate::Gate(const ApiOptions& options, MetricsRegistry& metrics, FindAnswer find_answer)
     : find_answer_(std::move(find_answer)),
       degrade_message_(options.degrade_message),
+      degrade_lower_ms_(options.admission.degradation.lower_ms),
       max_num_queued_reqs_(options.admission.max_num_queued_reqs),
       control_(options.admission),
       metrics_(metrics) {}
@@ -153,7 +154,7 @@ MaybeError Gate::pass(const http::Request& http_request, const Caller& caller,
     ticket.reset();
     verdict = {.decision = Decision::kReject,
                .reason = RejectReason::kDegraded,
-               .retry_after_ms = 5000,
+               .retry_after_ms = std::max(degrade_lower_ms_, 1000.0),
                .level = verdict.level,
                .key_status = verdict.key_status};
   }

@@ -46,6 +46,7 @@ class Gate {
 
   const FindAnswer find_answer_;
   const std::string degrade_message_;
+  const double degrade_lower_ms_;
   const int max_num_queued_reqs_;
   AdmissionControl control_;
   AdmissionMetrics metrics_;

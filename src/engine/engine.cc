@@ -377,7 +377,10 @@ void Engine::Impl::note_planned(const Sequence& sequence) {
   num_started.fetch_add(1);
   num_not_started.fetch_sub(1);
   stream.num_cached = std::min(sequence.num_cached, sequence.num_prompt_tokens);
-  cached_share.on_start(sequence.num_prompt_tokens, stream.num_cached);
+  // The other choices find the prompt of the first.
+  if (sequence.params.choice == 0) {
+    cached_share.on_start(sequence.num_prompt_tokens, stream.num_cached);
+  }
   if (metrics && options.prefix.enabled) {
     metrics->on_prefix_cache(sequence.num_prompt_tokens, stream.num_cached);
   }

@@ -172,6 +172,7 @@ int Scheduler::row_budget() const {
 const BatchPlan& Scheduler::plan(TimePoint now) {
   plan_.clear();
   planned_.clear();
+  admitted_.clear();  // those of the step before may be gone
   drafts_.clear();
   num_rows_ = 0;
   plan_.step = ++num_steps_;
@@ -236,6 +237,7 @@ bool Scheduler::ensure_blocks(Sequence& sequence, int num_positions) {
       sweep(running_);
       return false;
     }
+    ++running_.back()->num_preemptions;
     preempt(running_.size() - 1);
     if (is_last) return false;
   }
@@ -245,11 +247,13 @@ bool Scheduler::ensure_blocks(Sequence& sequence, int num_positions) {
 // Before anything is planned: the place must not be part of this step. Nobody gives up a place that
 // the newcomer cannot use at once.
 void Scheduler::share_seats(TimePoint now) {
-  if (!free_slots_.empty() || waiting_.empty()) return;
+  // Without the prefix cache who gave its place would have to compute everything again.
+  if (!free_slots_.empty() || waiting_.empty() || !options_.prefix.enabled) return;
   const std::optional<SeatChange> change =
       seat_change(waiting_, running_, from_ms(options_.seat_patience_ms), now);
   if (!change) return;
   Sequence& newcomer = *waiting_[change->newcomer];
+  if (waiting_.front()->request->priority < newcomer.request->priority) return;
   sharing_.match(newcomer, matched_);
   if (is_prefix_on_its_way(newcomer) || !has_memory_for(newcomer)) return;
   seat_taker_ = newcomer.serial;
@@ -264,7 +268,6 @@ void Scheduler::preempt(size_t index) {
   sequence->num_computed = 0;
   sequence->prefix.num_published = 0;
   sequence->state = SequenceState::kWaiting;
-  ++sequence->num_preemptions;
   ++num_preemptions_;
   insert_in_order(waiting_, std::move(sequence));
 }

@@ -160,7 +160,7 @@ class Scheduler {
   int headroom_for(const Sequence& sequence) const;
   int share_of_room(const Sequence& sequence, int room) const;
   void hand_out_rest(int budget);
-  void preempt(size_t index);
+  void preempt(size_t index);  // for memory: the caller counts it for the sequence
   void share_seats(TimePoint now);
   Sequence* take_seat_taker();
   bool has_memory_for(const Sequence& sequence) const;

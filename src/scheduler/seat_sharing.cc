@@ -17,13 +17,13 @@ std::optional<SeatChange> seat_change(std::span<const std::unique_ptr<Sequence>>
   const Request& request = *(*newcomer)->request;
   if (now - request.arrival < patience) return std::nullopt;
   std::map<std::string_view, int> num_seats;
-  for (const auto& sequence : running) ++num_seats[sequence->request->fairness_key];
-  const int own = num_seats[request.fairness_key];
+  for (const auto& sequence : running) ++num_seats[sequence->request->tenant];
+  const int own = num_seats[request.tenant];
   std::optional<SeatChange> change;
   int most = own + 1;
   for (size_t i = running.size(); i-- > 0;) {
     const Request& other = *running[i]->request;
-    const int seats = num_seats[other.fairness_key];
+    const int seats = num_seats[other.tenant];
     if (seats <= most || other.priority < request.priority) continue;
     most = seats;
     change = {static_cast<size_t>(newcomer - waiting.begin()), i};

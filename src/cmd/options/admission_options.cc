@@ -237,6 +237,13 @@ Status check_admission_options(const OptionValues& values) {
   if (!is_valid_utf8(message)) return invalid_argument("--degrade-message is not UTF-8");
   const double of_message = values.number("degrade-message-severity");
   const double of_refusal = values.number("degrade-refuse-severity");
+  for (const auto& [name, severity] : {std::pair("degrade-message-severity", of_message),
+                                       std::pair("degrade-refuse-severity", of_refusal)}) {
+    if (severity <= 0 || severity >= 1) continue;
+    return invalid_argument(fmt::format(
+        "--{} {}: 1 is where the first step begins, so give 1 or more, or 0 to leave the step out",
+        name, severity));
+  }
   if (of_refusal > 0 && of_refusal < of_message) {
     return invalid_argument(
         fmt::format("--degrade-refuse-severity {} is below --degrade-message-severity {}: steps "

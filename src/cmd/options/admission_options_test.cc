@@ -54,6 +54,8 @@ TEST(AdmissionOptions, WhatCannotWork_IsRefusedByName) {
   EXPECT_NE(refusal({"--degrade-refuse-severity", "2"}).find("--degrade-refuse-severity 2"),
             std::string::npos);
   EXPECT_EQ(refusal({"--degrade-refuse-severity", "0"}), "") << "left out";
+  EXPECT_NE(refusal({"--degrade-message-severity", "0.5"}).find("give 1 or more"),
+            std::string::npos);
   EXPECT_EQ(refusal({"--degrade-message-severity", "0", "--degrade-refuse-severity", "1"}), "");
 }
 
