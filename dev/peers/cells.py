@@ -41,18 +41,20 @@ def limit_name(row):
 
 
 def collect(paths):
-    """(model, test, streams, prompt) -> list of (row, the peer's tokens/s or 0)."""
+    """(model, test, streams) -> list of (row, the peer's tokens/s or 0)."""
     cells, open_rows = {}, []
     for path in paths:
         for line in open(path, encoding="utf-8"):
             row = json.loads(line)
             if row["engine"] == "sparrow":
+                if row["test"] == "prefill":
+                    open_rows = []  # a run begins; the peer of the one before failed if it is still open
                 model = row["model"].removeprefix("r1-")
                 if (BITS.get(model), row["test"], row["batch"]) not in CELLS:
                     continue
                 key = (model, row["test"], row["batch"])
                 cells.setdefault(key, []).append([row, 0.0])
-                open_rows = [entry for entry in open_rows if entry[0]["model"] == row["model"]] + [cells[key][-1]]
+                open_rows.append(cells[key][-1])
             elif row["engine"].startswith("llama.cpp"):
                 for entry in open_rows:
                     if entry[0]["model"] == row["model"] and entry[0]["batch"] == row["numSequences"]:

@@ -3,8 +3,9 @@
 // requests, keeps the metrics, and gives each request that was let in a ticket, which settles the
 // key's account when it is over. Owned by ApiContext; thread-safe.
 //
-//   GateOutcome outcome = gate.pass(http_request, caller, engine.snapshot(), now, prepared);
-//   if (outcome.refusal) …send it with outcome.headers…
+//   if (const MaybeError refusal = gate.pass(http_request, caller, engine.snapshot(), now,
+//   prepared))
+//     …send it with prepared.headers…
 
 #include <functional>
 #include <memory>

@@ -14,8 +14,9 @@ inline constexpr int kExitHung = 3;
 // How long a step may take to come back, beyond what it was predicted to take.
 inline constexpr Duration kStopPatience = std::chrono::seconds(5);
 
-// Ends what runs with kCancelled and joins. If the engine has not come back within `patience`, or
-// when another signal comes first, the log says where it is and the process ends with kExitHung.
+// Ends what runs with kCancelled and joins. If the engine has not come back within `patience`
+// beyond the predicted step, or another signal comes while the step is late, the log says where it
+// is and the process ends with kExitHung.
 void stop_engine(EngineThread& thread, const Engine& engine, ServeEvents& events,
                  Duration patience);
 

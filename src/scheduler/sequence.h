@@ -53,7 +53,7 @@ struct Sequence {
   bool slot_is_stale = false;  // an edit changed the tokens behind the slot's sampler state
   SequenceState state = SequenceState::kWaiting;
   FinishReason finish = FinishReason::kNone;
-  int num_preemptions = 0;
+  int num_preemptions = 0;  // for want of memory: a place given up is none
   // Guesses do not reach beyond this many output tokens: the engine may put others there.
   int draft_end = std::numeric_limits<int>::max();
   std::unique_ptr<Drafting> drafting;  // made when the first guesses are asked for

@@ -39,7 +39,6 @@ class SimDoor {
   // Nothing is held any more, and the counters say what happened.
   void check_end(TimePoint now);
 
-  uint64_t num_let_in() const { return num_let_in_; }
   uint64_t num_refused() const { return num_refused_; }
   uint64_t num_shortened() const { return num_shortened_; }
   uint64_t num_messages() const { return num_messages_; }
