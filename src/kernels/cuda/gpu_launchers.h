@@ -1,0 +1,12 @@
+#pragma once
+// The launchers that the kernel sources define and gpu_kernel_table.cu collects, once for the card
+// and once for the twin. For files of this folder only.
+
+#include "kernels/cuda/gpu_compiler.h"
+#include "kernels/cuda/gpu_kernels.h"
+
+namespace sparrow::SPARROW_GPU_NAMESPACE {
+
+void rms_norm(GpuStream stream, const RmsNormArgs& args);
+
+}  // namespace sparrow::SPARROW_GPU_NAMESPACE
