@@ -1,0 +1,42 @@
+#pragma once
+// GpuExecutorOptions: what the CUDA executor is built with. Zero means "choose"; the chosen numbers
+// are in Executor::limits() and in the GpuMemoryPlan (gpu_memory_plan.h).
+
+#include <cstdint>
+#include <vector>
+
+#include "core/ids.h"
+
+namespace sparrow {
+
+// K and V in memory. The 8-bit types have one fp16 scale per head and token.
+enum class GpuKvType : uint8_t { kBF16, kInt8, kFP8 };
+
+// What matrices are in device memory (gpu_matrix_format.h). kAuto: as the file has them.
+enum class GpuWeightFormat : uint8_t { kAuto, kBF16, kF16, kInt8, kInt4 };
+
+struct GpuExecutorOptions {
+  // Behaviour.
+  GpuKvType kv_type = GpuKvType::kBF16;
+  GpuWeightFormat weight_format = GpuWeightFormat::kAuto;  // of all matrices but the next two
+  GpuWeightFormat head_format = GpuWeightFormat::kAuto;    // also when it is the embedding
+  // kAuto: 16 bits. One row is read per token, so a smaller one saves memory, not time.
+  GpuWeightFormat embedding_format = GpuWeightFormat::kAuto;
+  bool enforce_eager = false;  // no CUDA graphs
+  // The same bits for a sequence whatever it is batched with; costs speed at small batches, and
+  // memory for attention partials that grows with max_context.
+  bool batch_invariant = false;
+  // Ids without a token (padding rows of the head): never sampled.
+  std::vector<TokenId> disallowed_tokens;
+
+  // Sizes.
+  // Share of the card's whole memory this process may use, context and graphs included.
+  double memory_utilization = 0.9;
+  int32_t num_slots = 64;          // sequences in one step
+  int32_t max_batch_tokens = 512;  // rows of one step; each costs workspace
+  int32_t max_context = 0;         // tokens of a sequence; 0: what model and memory allow
+  int64_t kv_cache_bytes = 0;      // 0: num_slots full sequences, or what the share leaves
+  int32_t max_logit_rows = 64;     // rows of logits held at a time; more are done in turns
+};
+
+}  // namespace sparrow
