@@ -160,8 +160,10 @@ Result<GpuDeviceInfo> read_info(int index) {
   info.compute_minor = properties.minor;
   info.num_sms = properties.multiProcessorCount;
   info.l2_bytes = properties.l2CacheSize;
-  info.max_shared_bytes_per_block = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
-  info.shared_bytes_per_sm = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
+  info.max_shared_bytes_per_block = static_cast<int32_t>(properties.sharedMemPerBlockOptin);
+  info.shared_bytes_per_sm = static_cast<int32_t>(properties.sharedMemPerMultiprocessor);
+  info.registers_per_sm = properties.regsPerMultiprocessor;
+  info.max_threads_per_sm = properties.maxThreadsPerMultiProcessor;
   size_t free = 0, total = 0;
   RETURN_IF_ERROR(to_status(cudaMemGetInfo(&free, &total), "GPU memory"));
   info.total_bytes = static_cast<int64_t>(total);

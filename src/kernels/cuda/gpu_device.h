@@ -12,31 +12,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "base/status.h"
+#include "kernels/cuda/gpu_device_info.h"
 #include "kernels/cuda/gpu_stream.h"
 
 namespace sparrow {
 
 struct GpuKernels;
-
-struct GpuDeviceInfo {
-  std::string name;
-  int compute_major = 0;
-  int compute_minor = 0;
-  int num_sms = 0;
-  int64_t l2_bytes = 0;
-  int64_t max_shared_bytes_per_block = 0;  // after the opt-in for more than 48 KB
-  int64_t shared_bytes_per_sm = 0;
-  int64_t total_bytes = 0;
-  int64_t free_bytes = 0;  // when the device was opened
-  int driver_version = 0;  // 13000 is 13.0
-  int runtime_version = 0;
-
-  bool has_bf16_matrix_units() const { return compute_major >= 8; }
-  bool has_fp8() const { return compute_major > 8 || (compute_major == 8 && compute_minor == 9); }
-};
 
 // A recorded sequence of launches and copies with all their arguments; what changes from run to run
 // lies in device memory. Destroyed before its device.

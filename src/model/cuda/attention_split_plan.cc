@@ -80,8 +80,7 @@ void AttentionSplitPlanner::make_tiles(std::span<const Span> spans) {
   CHECK(spans.size() <= static_cast<size_t>(limits_.max_spans));
   tiles_.clear();
   int64_t num_rows = 0;
-  for (size_t index = 0; index < spans.size(); ++index) {
-    const Span& span = spans[index];
+  for (const Span& span : spans) {
     CHECK(span.num_tokens >= 1 && span.first_position >= 0 && span.token_begin >= 0);
     const int64_t end = int64_t{span.first_position} + span.num_tokens;
     CHECK(end <= limits_.max_context);
@@ -89,7 +88,7 @@ void AttentionSplitPlanner::make_tiles(std::span<const Span> spans) {
     num_rows += span.num_tokens;
     CHECK(num_rows <= limits_.max_rows);
     for (int32_t row = 0; row < span.num_tokens; row += limits_.tile_rows) {
-      tiles_.push_back({static_cast<int32_t>(index), span.token_begin + row,
+      tiles_.push_back({span.block_begin, span.token_begin + row,
                         std::min(limits_.tile_rows, span.num_tokens - row),
                         span.first_position + row});
     }
@@ -123,22 +122,24 @@ void AttentionSplitPlanner::cut(const Tile& tile) {
   const auto num_chunks = static_cast<int32_t>(divide_up(tile.kv_end(), chunk));
   for (int32_t index = 0; index < num_chunks; ++index) {
     AttentionItem item;
-    item.span = tile.span;
+    item.block_begin = tile.block_begin;
     item.first_row = tile.first_row;
     item.num_rows = tile.num_rows;
     item.first_position = tile.first_position;
     item.kv_begin = index * chunk;
     item.kv_end = std::min(tile.kv_end(), (index + 1) * chunk);
-    if (num_chunks > 1) {
-      item.partial = plan_.num_partials + index;
-      item.partial_stride = num_chunks;
-    }
+    if (num_chunks > 1) item.partial = plan_.num_partials + index * tile.num_rows;
     plan_.items.push_back(item);
   }
   if (num_chunks == 1) return;
   for (int32_t row = 0; row < tile.num_rows; ++row) {
     const int32_t seen = (tile.first_position + row) / chunk + 1;
-    plan_.combines.push_back({tile.first_row + row, plan_.num_partials + row * num_chunks, seen});
+    AttentionCombineItem combine;
+    combine.row = tile.first_row + row;
+    combine.num_partials = seen;
+    combine.first_partial = plan_.num_partials + row;
+    combine.stride = tile.num_rows;
+    plan_.combines.push_back(combine);
   }
   plan_.num_partials += tile.num_rows * num_chunks;
 }

@@ -12,8 +12,8 @@
 // is in the step.
 //
 // What the kernels owe the plan:
-//   - row i of an item writes its partial to index partial + i * partial_stride, except a row whose
-//     position lies before kv_begin: it sees nothing of this chunk, and its combine leaves it out.
+//   - row i of an item writes its partial to index partial + i. A row whose position lies before
+//     kv_begin sees nothing of this chunk: its combine leaves that partial out.
 //   - partials are combined in the order of their index. Combining a single one gives the bits of
 //     an item without partials, so a row does not notice in whose tile it lies.
 //
@@ -27,10 +27,11 @@
 #include <vector>
 
 #include "core/batch_plan.h"
+#include "kernels/cuda/gpu_attention.h"
 
 namespace sparrow {
 
-inline constexpr int32_t kAttentionBlockTokens = 16;  // of a KV block
+inline constexpr int32_t kAttentionBlockTokens = kGpuBlockTokens;
 inline constexpr int32_t kMinChunkTokens = 128;
 inline constexpr int32_t kInvariantChunkTokens = 512;
 // Query rows of one tile: with the 6 query heads of a KV head of R1-1.5B 96 rows of a product.
@@ -38,26 +39,9 @@ inline constexpr int32_t kGpuAttentionTileRows = 16;
 // Thread blocks of the attention kernel that one SM holds. The kernel's launch bounds promise it.
 inline constexpr int32_t kAttentionBlocksPerSm = 2;
 
-struct AttentionItem {
-  int32_t span = 0;            // index into the step's spans, for the block table
-  int32_t first_row = 0;       // row of the step
-  int32_t num_rows = 0;        // 0: padding, nothing to do
-  int32_t first_position = 0;  // of first_row in its sequence
-  int32_t kv_begin = 0;        // a multiple of 16
-  int32_t kv_end = 0;          // at most one past the last row's position
-  int32_t partial = -1;        // -1: the tile has this chunk only, the result is final
-  int32_t partial_stride = 0;  // chunks of the tile
-};
-
-struct AttentionCombine {
-  int32_t row = 0;
-  int32_t first_partial = 0;
-  int32_t num_partials = 0;  // 0: padding
-};
-
 struct AttentionSplitPlan {
   std::vector<AttentionItem> items;
-  std::vector<AttentionCombine> combines;  // rows of tiles that were cut
+  std::vector<AttentionCombineItem> combines;  // rows of tiles that were cut
   int32_t num_partials = 0;                // indices are below this
   int32_t chunk_tokens = 0;
 };
@@ -98,7 +82,7 @@ class AttentionSplitPlanner {
  private:
   // Consecutive rows of one span and all they attend to.
   struct Tile {
-    int32_t span, first_row, num_rows, first_position;
+    int32_t block_begin, first_row, num_rows, first_position;
     int32_t kv_end() const { return first_position + num_rows; }
   };
   void make_tiles(std::span<const Span> spans);

@@ -42,6 +42,12 @@ int32_t num_rows_of(const std::vector<Span>& spans) {
   return spans.empty() ? 0 : spans.back().token_begin + spans.back().num_tokens;
 }
 
+const Span& span_of(const std::vector<Span>& spans, int32_t row) {
+  size_t index = 0;
+  while (row >= spans.at(index).token_begin + spans[index].num_tokens) ++index;
+  return spans[index];
+}
+
 // What one row attends to, put together from the plan as the two kernels would.
 struct RowCover {
   std::vector<std::pair<int32_t, int32_t>> ranges;  // of the items whose result reaches the row
@@ -60,7 +66,8 @@ std::vector<RowCover> cover_of(const AttentionSplitPlan& plan, const std::vector
   for (const AttentionItem& item : plan.items) {
     for (int32_t i = 0; i < item.num_rows; ++i) {
       const int32_t row = item.first_row + i, position = item.first_position + i;
-      const Span& span = spans.at(static_cast<size_t>(item.span));
+      const Span& span = span_of(spans, row);
+      EXPECT_EQ(item.block_begin, span.block_begin);
       EXPECT_EQ(row - span.token_begin, position - span.first_position);
       EXPECT_LT(row - span.token_begin, span.num_tokens);
       const std::pair<int32_t, int32_t> range(item.kv_begin, std::min(item.kv_end, position + 1));
@@ -68,15 +75,15 @@ std::vector<RowCover> cover_of(const AttentionSplitPlan& plan, const std::vector
         rows.at(static_cast<size_t>(row)).ranges.push_back(range);
         ++rows[static_cast<size_t>(row)].num_final;
       } else if (position >= item.kv_begin) {
-        Partial& partial = partials.at(static_cast<size_t>(item.partial + i * item.partial_stride));
+        Partial& partial = partials.at(static_cast<size_t>(item.partial + i));
         EXPECT_EQ(partial.row, -1) << "two items write one partial";
         partial = {row, range};
       }
     }
   }
-  for (const AttentionCombine& combine : plan.combines) {
+  for (const AttentionCombineItem& combine : plan.combines) {
     for (int32_t i = 0; i < combine.num_partials; ++i) {
-      const Partial& partial = partials.at(static_cast<size_t>(combine.first_partial + i));
+      const Partial& partial = partials.at(static_cast<size_t>(combine.first_partial + i * combine.stride));
       EXPECT_EQ(partial.row, combine.row);
       rows.at(static_cast<size_t>(combine.row)).ranges.push_back(partial.range);
     }

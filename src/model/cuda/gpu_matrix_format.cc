@@ -60,8 +60,6 @@ std::string gpu_matrix_format_name(const GpuMatrixFormat& format) {
     case GpuWeightFormat::kInt8:
     case GpuWeightFormat::kInt4:
       break;
-    case GpuWeightFormat::kAuto:
-      CHECK(false);
   }
   const char* type = format.type == GpuWeightFormat::kInt8 ? "int8" : "int4";
   if (format.group_size == 0) return fmt::format("{} per row", type);
@@ -69,7 +67,6 @@ std::string gpu_matrix_format_name(const GpuMatrixFormat& format) {
 }
 
 int64_t gpu_matrix_bytes(const GpuMatrixFormat& format, int64_t rows, int64_t cols) {
-  CHECK(format.type != GpuWeightFormat::kAuto);
   if (!is_integer(format.type)) return rows * cols * 2;
   CHECK(format.group_size == 0 || cols % format.group_size == 0);
   const int64_t groups = rows * (format.group_size == 0 ? 1 : cols / format.group_size);
@@ -82,20 +79,20 @@ GpuMatrixFormat gpu_matrix_format(std::string_view name, const SourceTensor& ten
                                   bool tied_embeddings, const GpuExecutorOptions& options) {
   const bool is_embedding = name == "model.embed_tokens.weight";
   const bool is_head = name == "lm_head.weight" || (is_embedding && tied_embeddings);
-  GpuWeightFormat wish = options.weight_format;
+  std::optional<GpuWeightFormat> wish = options.weight_format;
   if (is_head) {
     wish = options.head_format;
-    if (is_embedding && wish == GpuWeightFormat::kAuto) wish = options.embedding_format;
+    if (is_embedding && !wish) wish = options.embedding_format;
   } else if (is_embedding) {
     wish = options.embedding_format;
-    if (wish == GpuWeightFormat::kAuto) return sixteen_bits(tensor);
+    if (!wish) return sixteen_bits(tensor);
   }
   const GpuMatrixFormat of_file = format_of_file(tensor);
-  if (wish == GpuWeightFormat::kAuto || wish == of_file.type) return of_file;
-  if (!is_integer(wish)) return {wish, 0, false};
+  if (!wish || wish == of_file.type) return of_file;
+  if (!is_integer(*wish)) return {*wish, 0, false};
   if (of_file.type == GpuWeightFormat::kInt4) return of_file;
   for (const int32_t group_size : {128, 64, 32}) {
-    if (tensor.cols % group_size == 0) return {wish, group_size, false};
+    if (tensor.cols % group_size == 0) return {*wish, group_size, false};
   }
   return is_integer(of_file.type) ? of_file : sixteen_bits(tensor);
 }

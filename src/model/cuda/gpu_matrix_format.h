@@ -18,7 +18,7 @@
 namespace sparrow {
 
 struct GpuMatrixFormat {
-  GpuWeightFormat type = GpuWeightFormat::kBF16;  // never kAuto
+  GpuWeightFormat type = GpuWeightFormat::kBF16;
   int32_t group_size = 0;  // inputs that share a scale: 32, 64 or 128; 0: a whole row, or no scales
   bool has_zeros = false;  // int4 with a zero point per group; without, it is 8
 

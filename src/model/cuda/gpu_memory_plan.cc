@@ -68,7 +68,9 @@ class Planner {
         budget_(share_of(options.memory_utilization, device.total_bytes)),
         block_bytes_(gpu_kv_bytes_per_token(config, options.kv_type) * kAttentionBlockTokens) {
     if (!options.enforce_eager) {
-      const GraphBuckets buckets(std::min(options.num_slots, options.max_batch_tokens));
+      max_graph_rows_ = std::min({options.num_slots, options.max_batch_tokens,
+                                  options.max_logit_rows});
+      const GraphBuckets buckets(max_graph_rows_);
       num_graphs_ = static_cast<int32_t>(buckets.sizes().size());
     }
     reserve_bytes_ =
@@ -106,8 +108,7 @@ class Planner {
     sizes.max_rows = options_.max_batch_tokens;
     sizes.max_logit_rows = std::min(options_.max_logit_rows, options_.max_batch_tokens);
     sizes.num_slots = options_.num_slots;
-    sizes.cublas_bytes =
-        device_.compute_major >= 9 ? kCublasWorkspaceBytesHopper : kCublasWorkspaceBytes;
+    sizes.max_graph_rows = max_graph_rows_;
     sizes.attention.num_kv_heads = config_.num_kv_heads;
     sizes.attention.num_sms = device_.num_sms;
     sizes.attention.max_rows = options_.max_batch_tokens;
@@ -142,7 +143,8 @@ class Planner {
     plan.num_graphs = num_graphs_;
     plan.weights_bytes = weights_bytes_;
     plan.reserve_bytes = reserve_bytes_;
-    plan.workspace = make_gpu_workspace_layout(config_, sizes_for(context));
+    plan.sizes = sizes_for(context);
+    plan.workspace = make_gpu_workspace_layout(config_, plan.sizes);
     plan.workspace_bytes = plan.workspace.total_bytes;
     int64_t blocks = wanted_blocks(context);
     if (options_.kv_cache_bytes == 0) {
@@ -244,6 +246,7 @@ class Planner {
   const int64_t weights_bytes_;
   const int64_t budget_;
   const int64_t block_bytes_;
+  int32_t max_graph_rows_ = 0;  // logits of a graph's rows are held at once
   int32_t num_graphs_ = 0;
   int64_t reserve_bytes_ = 0;
 };
@@ -277,10 +280,10 @@ double GpuMemoryPlan::full_sequences() const {
   return static_cast<double>(kv_tokens()) / std::max(max_context, 1);
 }
 
-int64_t gpu_kv_bytes_per_token(const ModelConfig& config, GpuKvType type) {
-  constexpr int64_t kScaleBytes = 2;
+int64_t gpu_kv_bytes_per_token(const ModelConfig& config, GpuKvFormat type) {
+  constexpr int64_t kScaleBytes = sizeof(float);
   const int64_t head_bytes =
-      type == GpuKvType::kBF16 ? int64_t{2} * config.head_dim : config.head_dim + kScaleBytes;
+      type == GpuKvFormat::kBF16 ? int64_t{2} * config.head_dim : config.head_dim + kScaleBytes;
   return 2 * int64_t{config.num_layers} * config.num_kv_heads * head_bytes;
 }
 
@@ -301,7 +304,7 @@ Result<int64_t> gpu_weights_bytes(const TensorSource& source, const GpuExecutorO
 Result<GpuMemoryPlan> plan_gpu_memory(const ModelConfig& config, const GpuExecutorOptions& options,
                                       const GpuDeviceInfo& device, const TensorSource* source) {
   RETURN_IF_ERROR(check_gpu_options(config, options));
-  RETURN_IF_ERROR(check_gpu_device(device, options));
+  RETURN_IF_ERROR(check_gpu_device(device));
   if (source == nullptr) {
     const ShapeTensorSource shapes(config);
     return plan_gpu_memory(config, options, device, &shapes);
@@ -319,9 +322,7 @@ std::vector<std::string> memory_plan_lines(const GpuMemoryPlan& plan) {
     lines.push_back(fmt::format("{:<10} {:>13} bytes {:>8.3f} GB  {}", what, bytes,
                                 static_cast<double>(bytes) / 1e9, note));
   };
-  const char* kv_name = plan.options.kv_type == GpuKvType::kBF16   ? "bf16"
-                        : plan.options.kv_type == GpuKvType::kInt8 ? "int8"
-                                                                   : "fp8";
+  const char* kv_name = plan.options.kv_type == GpuKvFormat::kBF16 ? "bf16" : "int8";
   add("weights", plan.weights_bytes, plan.weights_text);
   add("KV cache", plan.kv_bytes,
       fmt::format("{}, {} tokens of {} bytes: {:.1f} sequences of {}", kv_name, plan.kv_tokens(),

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "model/cuda/gpu_device_info.h"
+#include "kernels/cuda/gpu_device_info.h"
 #include "model/cuda/gpu_options.h"
 #include "model/cuda/gpu_workspace_layout.h"
 #include "model/model_config.h"
@@ -30,12 +30,6 @@ inline constexpr int64_t kGpuContextBytesPerSm = int64_t{3} << 20;
 // Of one captured graph of some 150 kernels.
 inline constexpr int64_t kGpuGraphBytes = int64_t{2} << 20;
 
-// cuBLASLt's workspace: its guide recommends 32 MiB on Hopper, and it takes 4 MiB by itself on
-// older cards. Twice that there: products of few rows are split along K and keep their partial
-// sums in it, and an algorithm that does not find room is not offered.
-inline constexpr int64_t kCublasWorkspaceBytesHopper = int64_t{32} << 20;
-inline constexpr int64_t kCublasWorkspaceBytes = int64_t{8} << 20;
-
 struct GpuMemoryPlan {
   // Chosen.
   int32_t num_blocks = 0;   // KV blocks of 16 tokens
@@ -47,6 +41,7 @@ struct GpuMemoryPlan {
   int64_t kv_bytes = 0;
   int64_t workspace_bytes = 0;
   int64_t reserve_bytes = 0;
+  GpuWorkspaceSizes sizes;
   GpuWorkspaceLayout workspace;
 
   // What it was held against, and what it is made of: for the log.
@@ -63,7 +58,7 @@ struct GpuMemoryPlan {
 };
 
 // Of all layers; a multiple of 16 tokens is a whole number of blocks.
-int64_t gpu_kv_bytes_per_token(const ModelConfig& config, GpuKvType type);
+int64_t gpu_kv_bytes_per_token(const ModelConfig& config, GpuKvFormat type);
 
 // Each matrix and vector padded to kGpuAlignment; vectors are fp32.
 Result<int64_t> gpu_weights_bytes(const TensorSource& source, const GpuExecutorOptions& options);

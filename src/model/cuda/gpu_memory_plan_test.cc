@@ -62,7 +62,7 @@ TEST(GpuMemoryPlan, SixGigabyteCard_HoldsFarMoreInInt4) {
   EXPECT_LT(wide->max_context, 131072);
   // The KV cache in 8 bits on top of it: 14,560 bytes per token instead of 28,672.
   GpuExecutorOptions options = int4_options();
-  options.kv_type = GpuKvType::kInt8;
+  options.kv_type = GpuKvFormat::kInt8;
   const auto narrowest = plan_gpu_memory(r1_config(), options, card(kSmallCard), &f16);
   ASSERT_TRUE(narrowest.ok()) << narrowest.message();
   EXPECT_GE(static_cast<double>(narrowest->kv_tokens()),
@@ -116,9 +116,8 @@ TEST(GpuMemoryPlan, KvTokens_AreThoseOfTheCapacityGuide) {
 }
 
 TEST(GpuMemoryPlan, BytesPerToken_AreTheModelsArithmetic) {
-  EXPECT_EQ(gpu_kv_bytes_per_token(r1_config(), GpuKvType::kBF16), 28672);
-  EXPECT_EQ(gpu_kv_bytes_per_token(r1_config(), GpuKvType::kInt8), 14560);
-  EXPECT_EQ(gpu_kv_bytes_per_token(r1_config(), GpuKvType::kFP8), 14560);
+  EXPECT_EQ(gpu_kv_bytes_per_token(r1_config(), GpuKvFormat::kBF16), 28672);
+  EXPECT_EQ(gpu_kv_bytes_per_token(r1_config(), GpuKvFormat::kInt8), 14784);
 }
 
 TEST(GpuMemoryPlan, MemoryThatOthersHold_NamesTheShareThatFits) {
@@ -243,7 +242,6 @@ TEST(GpuMemoryPlan, HostileOptionsAndCards_AreRefusedByName) {
   refused_option("--max-model-len", [](auto& options) { options.max_context = 131073; });
   refused_option("--kv-cache-memory-bytes", [](auto& options) { options.kv_cache_bytes = -1; });
   refused_option("logit rows", [](auto& options) { options.max_logit_rows = 0; });
-  refused_option("fp8", [](auto& options) { options.kv_type = GpuKvType::kFP8; });
   const auto refused_card = [&](auto set) {
     GpuDeviceInfo device = card("T4");
     set(device);
@@ -265,6 +263,11 @@ TEST(GpuMemoryPlan, RandomModelsAndCards_NeverExceedTheShareOrWhatIsFree) {
     const auto draw = [&](uint64_t bound) {
       return static_cast<int32_t>(1 + random_bits(seed, 9, ++counter) % bound);
     };
+    const auto draw_format = [&]() -> std::optional<GpuWeightFormat> {
+      const int32_t number = draw(5);
+      if (number == 5) return std::nullopt;
+      return static_cast<GpuWeightFormat>(number - 1);
+    };
     ModelConfig config;
     config.hidden_size = 32 * draw(64);
     config.intermediate_size = 32 * draw(200);
@@ -277,10 +280,10 @@ TEST(GpuMemoryPlan, RandomModelsAndCards_NeverExceedTheShareOrWhatIsFree) {
     config.tied_embeddings = draw(2) == 1;
     GpuExecutorOptions options;
     options.memory_utilization = random_uniform(seed, 10, 0);
-    options.kv_type = static_cast<GpuKvType>(draw(2) - 1);
-    options.weight_format = static_cast<GpuWeightFormat>(draw(5) - 1);
-    options.head_format = static_cast<GpuWeightFormat>(draw(5) - 1);
-    options.embedding_format = static_cast<GpuWeightFormat>(draw(5) - 1);
+    options.kv_type = static_cast<GpuKvFormat>(draw(2) - 1);
+    options.weight_format = draw_format();
+    options.head_format = draw_format();
+    options.embedding_format = draw_format();
     options.num_slots = draw(300);
     options.max_batch_tokens = draw(2000);
     options.max_logit_rows = draw(100);

@@ -11,7 +11,6 @@ constexpr int32_t kMaxBatchTokens = 1 << 16;
 constexpr int32_t kMaxSms = 4096;
 constexpr int64_t kMaxCardBytes = int64_t{1} << 50;
 constexpr int32_t kMinComputeCapability = 75;  // what CUDA 13 still compiles for
-constexpr int32_t kFP8ComputeCapability = 89;
 
 Status check_range(const char* name, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return ok_status();
@@ -35,7 +34,7 @@ Status check_gpu_options(const ModelConfig& config, const GpuExecutorOptions& op
   return check_range("logit rows", options.max_logit_rows, 1, kMaxBatchTokens);
 }
 
-Status check_gpu_device(const GpuDeviceInfo& device, const GpuExecutorOptions& options) {
+Status check_gpu_device(const GpuDeviceInfo& device) {
   const int64_t total = device.total_bytes, free = device.free_bytes;
   if (total < 1 || total > kMaxCardBytes || free < 0 || free > total) {
     return failed_precondition(
@@ -49,12 +48,6 @@ Status check_gpu_device(const GpuDeviceInfo& device, const GpuExecutorOptions& o
     return failed_precondition(fmt::format("{}: compute capability {}.{}, at least 7.5 is needed",
                                            device.name, device.compute_major,
                                            device.compute_minor));
-  }
-  if (options.kv_type == GpuKvType::kFP8 && device.compute_capability() < kFP8ComputeCapability) {
-    return failed_precondition(
-        fmt::format("--kv-cache-dtype fp8: {} has no fp8, which begins with compute capability "
-                    "8.9; int8 is as small",
-                    device.name));
   }
   return ok_status();
 }

@@ -3,7 +3,7 @@
 // of sizes overflows 64 bits, and what a card can do. Pure.
 
 #include "base/status.h"
-#include "model/cuda/gpu_device_info.h"
+#include "kernels/cuda/gpu_device_info.h"
 #include "model/cuda/gpu_options.h"
 #include "model/model_config.h"
 
@@ -13,6 +13,6 @@ namespace sparrow {
 Status check_gpu_options(const ModelConfig& config, const GpuExecutorOptions& options);
 
 // kFailedPrecondition: a card that cannot be, that is too old, or that lacks what the options ask.
-Status check_gpu_device(const GpuDeviceInfo& device, const GpuExecutorOptions& options);
+Status check_gpu_device(const GpuDeviceInfo& device);
 
 }  // namespace sparrow

@@ -3,25 +3,23 @@
 // are in Executor::limits() and in the GpuMemoryPlan (gpu_memory_plan.h).
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/ids.h"
+#include "kernels/cuda/gpu_attention.h"
+#include "kernels/cuda/gpu_linear.h"
 
 namespace sparrow {
 
-// K and V in memory. The 8-bit types have one fp16 scale per head and token.
-enum class GpuKvType : uint8_t { kBF16, kInt8, kFP8 };
-
-// What matrices are in device memory (gpu_matrix_format.h). kAuto: as the file has them.
-enum class GpuWeightFormat : uint8_t { kAuto, kBF16, kF16, kInt8, kInt4 };
-
 struct GpuExecutorOptions {
   // Behaviour.
-  GpuKvType kv_type = GpuKvType::kBF16;
-  GpuWeightFormat weight_format = GpuWeightFormat::kAuto;  // of all matrices but the next two
-  GpuWeightFormat head_format = GpuWeightFormat::kAuto;    // also when it is the embedding
-  // kAuto: 16 bits. One row is read per token, so a smaller one saves memory, not time.
-  GpuWeightFormat embedding_format = GpuWeightFormat::kAuto;
+  GpuKvFormat kv_type = GpuKvFormat::kBF16;
+  // What matrices are in device memory (gpu_matrix_format.h); none: as the file has them.
+  std::optional<GpuWeightFormat> weight_format;  // of all matrices but the next two
+  std::optional<GpuWeightFormat> head_format;    // also when it is the embedding
+  // None: 16 bits. One row is read per token, so a smaller one saves memory, not time.
+  std::optional<GpuWeightFormat> embedding_format;
   bool enforce_eager = false;  // no CUDA graphs
   // The same bits for a sequence whatever it is batched with; costs speed at small batches, and
   // memory for attention partials that grows with max_context.

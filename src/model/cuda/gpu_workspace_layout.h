@@ -5,10 +5,12 @@
 // overlap: each may be alive throughout a step.
 //
 //   GpuWorkspaceLayout layout = make_gpu_workspace_layout(config, sizes);
-//   float* x = reinterpret_cast<float*>(base + layout.x.offset);
+//   float* x = layout.x.in<float>(base);
 //
-// T: rows of a step, R: rows of logits, S: slots, H, I, V, Nq, Nk, D: of the model. Pure.
+// T: rows of a step, R: rows of logits, S: slots, P: attention partials, W: words of one bit per id;
+// H, I, V, Nq, Nk, D: of the model. Pure.
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -20,47 +22,56 @@ namespace sparrow {
 
 inline constexpr int64_t kGpuAlignment = 256;
 
-// What the sampler keeps of one slot beside counts and bias: temperature, top_k, top_p, min_p,
-// penalties, seed, choice, positions, flags. The executor asserts that its record fits.
-inline constexpr int64_t kSamplerRecordBytes = 128;
-// One sampled row: id, log probability, flags and the most likely kMaxTopLogprobs ids with theirs.
-inline constexpr int64_t kSampledRecordBytes = 192;
-// What a span is in device memory: slot, positions, rows, blocks, mask row.
-inline constexpr int64_t kSpanRecordBytes = 48;
-
 struct GpuWorkspaceSizes {
-  int64_t max_rows = 0;        // T
-  int64_t max_logit_rows = 0;  // R
-  int64_t num_slots = 0;       // S, also the most spans of a step
-  int64_t cublas_bytes = 0;
+  int32_t max_rows = 0;        // T
+  int32_t max_logit_rows = 0;  // R, at most T
+  int32_t num_slots = 0;       // S, also the most spans of a step
+  int32_t max_graph_rows = 0;  // of a CUDA graph; 0: none
   AttentionSplitLimits attention;  // its bounds size the partials and the work list
+
+  // The block tables of a step: every sequence as long as it may be.
+  int64_t max_block_ids() const;
 };
 
 struct GpuRegion {
   int64_t offset = 0, bytes = 0;
+
+  template <typename T>
+  T* in(std::byte* base) const {
+    return reinterpret_cast<T*>(base + offset);
+  }
 };
 
 struct GpuWorkspaceLayout {
   // Forward pass.
-  GpuRegion x;                   // fp32 [T][H]: the residual stream
-  GpuRegion hidden;              // bf16 [T][max(H, Nq * D)]: inputs of a product, normalised
-  GpuRegion qkv;                 // fp32 [T][(Nq + 2 Nk) * D]
-  GpuRegion attended;            // bf16 [T][Nq * D]
-  GpuRegion gate_up;             // bf16 [T][2 I]: gate, then silu(gate) * up; and up
-  GpuRegion attention_partials;  // fp32 [partials][Nk][Nq / Nk][D + 2]: values, maximum, sum
-  GpuRegion cublas;              // of cuBLASLt
-  // Logits and sampling.
-  GpuRegion logit_inputs;  // bf16 [R][H]
-  GpuRegion logits;        // fp32 [R][V]
-  GpuRegion token_masks;   // uint32 [R + 1][V / 32]: of constrained rows, and the disallowed ids
-  GpuRegion sampler;       // [S][kSamplerRecordBytes]
-  GpuRegion logit_bias;    // {int32 id, fp32 bias} [S][kMaxLogitBias]
-  GpuRegion token_counts;  // int16 [S][V]: of penalties; saturating
-  GpuRegion last_tokens;   // int32 [S]: what kPendingToken stands for
-  // Metadata, twice: the host writes that of the next step while this one runs.
-  GpuRegion step[2];          // token ids, positions, spans, block tables (step_metadata_bytes)
-  GpuRegion attention[2];     // AttentionItem [items], AttentionCombine [T]
-  GpuRegion sampled_rows[2];  // [T][kSampledRecordBytes]: out
+  GpuRegion rope;         // fp32 [max_context][D]: written once
+  GpuRegion x;            // fp32 [T][H]: the residual stream
+  GpuRegion hidden;       // 16 bits [T][H]: normalised x
+  GpuRegion qkv;          // fp32 [T][(Nq + 2 Nk) * D]
+  GpuRegion q;            // 16 bits [T][Nq * D]: rotated
+  GpuRegion attended;     // 16 bits [T][Nq * D]
+  GpuRegion activated;    // 16 bits [T][I]: silu(gate) * up
+  GpuRegion partial_out;  // fp32 [P][Nq][D]
+  GpuRegion partial_max;  // fp32 [P][Nq]
+  GpuRegion partial_sum;  // fp32 [P][Nq]
+  GpuRegion step_data;    // gpu_step_data.h
+  // Logits and sampling (kernels/cuda/gpu_sampling.h).
+  GpuRegion logit_inputs;    // 16 bits [R][H]
+  GpuRegion logits;          // fp32 [R][V]
+  GpuRegion disallowed;      // [W]: written once
+  GpuRegion masks;           // [T][W]
+  GpuRegion sampler_slots;   // GpuSamplerSlot [S]
+  GpuRegion logit_biases;    // GpuLogitBias [S][kGpuMaxLogitBias]
+  GpuRegion banned;          // [S][W]
+  GpuRegion token_counts;    // uint16 [S][V]
+  GpuRegion last_tokens;     // int32 [S]
+  GpuRegion num_generated;   // int32 [S]
+  GpuRegion start_counts;    // GpuTokenCount [V]: of the sequence that starts
+  GpuRegion logit_rows;      // GpuLogitRow [T]
+  GpuRegion row_of;          // int32 [T]
+  GpuRegion sample_scratch;  // for R rows
+  GpuRegion sampled;         // GpuSampledToken [T]
+  GpuRegion tops;            // GpuTokenLogprob [T][kGpuMaxTopLogprobs]
 
   int64_t total_bytes = 0;  // the allocation
 
@@ -68,11 +79,7 @@ struct GpuWorkspaceLayout {
   std::vector<std::pair<const char*, GpuRegion>> regions() const;
 };
 
-// int32: of each row its id, position, span and logit row; of each span its record and the block
-// table of the longest sequence.
-int64_t step_metadata_bytes(const GpuWorkspaceSizes& sizes);
-
-// Sizes are at least 1 (cublas_bytes 0) and within the limits of the memory plan.
+// Sizes are at least 1 (max_graph_rows 0) and within the limits of the memory plan.
 GpuWorkspaceLayout make_gpu_workspace_layout(const ModelConfig& config,
                                              const GpuWorkspaceSizes& sizes);
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -17,7 +18,7 @@ GpuWorkspaceSizes h200_sizes() {
   sizes.max_rows = 512;
   sizes.max_logit_rows = 64;
   sizes.num_slots = 64;
-  sizes.cublas_bytes = 32 << 20;
+  sizes.max_graph_rows = 64;
   sizes.attention.num_kv_heads = 2;
   sizes.attention.num_sms = 132;
   sizes.attention.max_rows = 512;
@@ -48,17 +49,18 @@ TEST(GpuWorkspaceLayout, BuffersOfR1_HaveTheSizesOfTheirShapes) {
   EXPECT_EQ(bytes["hidden"], 512 * 1536 * 2);
   EXPECT_EQ(bytes["qkv"], 512 * 2048 * 4);
   EXPECT_EQ(bytes["attended"], 512 * 1536 * 2);
-  EXPECT_EQ(bytes["gate_up"], 512 * 2 * 8960 * 2);
-  EXPECT_EQ(bytes["attention_partials"], 132 * 16 * 12 * 130 * 4);  // seats x tile x heads x D + 2
-  EXPECT_EQ(bytes["cublas"], 32 << 20);
+  EXPECT_EQ(bytes["activated"], 512 * 8960 * 2);
+  EXPECT_EQ(bytes["rope"], 4096 * 128 * 4);
+  EXPECT_EQ(bytes["partial_out"], 132 * 16 * 12 * 128 * 4);  // seats x tile x heads x D
+  EXPECT_EQ(bytes["partial_max"], 132 * 16 * 12 * 4);
+  EXPECT_EQ(bytes["partial_sum"], 132 * 16 * 12 * 4);
   EXPECT_EQ(bytes["logit_inputs"], 64 * 1536 * 2);
   EXPECT_EQ(bytes["logits"], 64 * 151936 * 4);
-  EXPECT_EQ(bytes["token_masks"], 65 * 4748 * 4);
-  EXPECT_EQ(bytes["logit_bias"], 64 * kMaxLogitBias * 8);
+  EXPECT_EQ(bytes["masks"], 512 * 4748 * 4);
+  EXPECT_EQ(bytes["logit_biases"], 64 * kMaxLogitBias * 8);
   EXPECT_EQ(bytes["token_counts"], 64 * 151936 * 2);
-  EXPECT_EQ(bytes["step 0"], 4 * 512 * 4 + 64 * (48 + 4 * 256));
-  EXPECT_EQ(bytes["step 1"], bytes["step 0"]);
-  EXPECT_EQ(bytes["attention 0"], 132 * 32 + 512 * 12);
+  // Four numbers a row, 132 items, a combine a row, 64 tables of 256 blocks.
+  EXPECT_EQ(bytes["step_data"], 4 * 512 * 4 + 132 * 28 + 512 * 16 + 64 * 256 * 4);
   EXPECT_EQ(bytes.size(), layout.regions().size()) << "two buffers of one name";
   expect_disjoint_and_aligned(layout);
 }
@@ -79,12 +81,12 @@ TEST(GpuWorkspaceLayout, RandomSizes_NeverOverlap) {
     config.vocab_size = draw(200000);
     GpuWorkspaceSizes sizes = h200_sizes();
     sizes.max_rows = draw(2000);
-    sizes.max_logit_rows = draw(300);
+    sizes.max_logit_rows = std::min(draw(300), sizes.max_rows);
     sizes.num_slots = draw(600);
-    sizes.cublas_bytes = draw(1 << 20) - 1;
+    sizes.max_graph_rows = std::min(draw(600), sizes.max_rows) - 1;
     sizes.attention.num_kv_heads = config.num_kv_heads;
-    sizes.attention.max_rows = static_cast<int32_t>(sizes.max_rows);
-    sizes.attention.max_spans = static_cast<int32_t>(sizes.num_slots);
+    sizes.attention.max_rows = sizes.max_rows;
+    sizes.attention.max_spans = sizes.num_slots;
     sizes.attention.max_context = draw(100000);
     sizes.attention.batch_invariant = draw(2) == 1;
     SCOPED_TRACE(testing::Message() << "seed " << seed);

@@ -9,7 +9,7 @@
 #include <span>
 #include <string_view>
 
-#include "model/cuda/gpu_device_info.h"
+#include "kernels/cuda/gpu_device_info.h"
 
 namespace sparrow {
 

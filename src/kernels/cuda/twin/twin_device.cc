@@ -37,8 +37,10 @@ class TwinDevice final : public GpuDevice, public TwinQueue {
     info_.compute_minor = options.compute_minor;
     info_.num_sms = options.num_sms;
     info_.l2_bytes = 50 << 20;
-    info_.max_shared_bytes_per_block = static_cast<int64_t>(kMaxSharedBytes);
+    info_.max_shared_bytes_per_block = static_cast<int32_t>(kMaxSharedBytes);
     info_.shared_bytes_per_sm = 228 << 10;
+    info_.registers_per_sm = 64 << 10;
+    info_.max_threads_per_sm = 2048;
     info_.total_bytes = options.total_bytes;
     info_.free_bytes = options.total_bytes;
   }
