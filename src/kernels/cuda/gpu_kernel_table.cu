@@ -14,6 +14,9 @@ const GpuKernels& kernel_table() {
   static const GpuKernels kTable = {
       .name = kName,
       .rms_norm = rms_norm,
+      .start_sampler_slot = start_sampler_slot,
+      .sample = sample,
+      .record_samples = record_samples,
   };
   return kTable;
 }

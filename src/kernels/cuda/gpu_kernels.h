@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_linear.h"
+#include "kernels/cuda/gpu_sampling.h"
 #include "kernels/cuda/gpu_stream.h"
 #include "kernels/cuda/gpu_types.h"
 
@@ -30,6 +31,9 @@ struct RmsNormArgs {
 struct GpuKernels {
   const char* name = nullptr;  // "cuda" or "twin"
   void (*rms_norm)(GpuStream, const RmsNormArgs&) = nullptr;
+  void (*start_sampler_slot)(GpuStream, const StartSamplerSlotArgs&) = nullptr;
+  void (*sample)(GpuStream, const SampleArgs&) = nullptr;
+  void (*record_samples)(GpuStream, const RecordSamplesArgs&) = nullptr;
 };
 
 }  // namespace sparrow

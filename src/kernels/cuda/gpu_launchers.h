@@ -8,5 +8,8 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 
 void rms_norm(GpuStream stream, const RmsNormArgs& args);
+void start_sampler_slot(GpuStream stream, const StartSamplerSlotArgs& args);
+void sample(GpuStream stream, const SampleArgs& args);
+void record_samples(GpuStream stream, const RecordSamplesArgs& args);
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE
