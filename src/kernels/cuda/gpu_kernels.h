@@ -30,7 +30,13 @@ struct RmsNormArgs {
 
 struct GpuKernels {
   const char* name = nullptr;  // "cuda" or "twin"
+  void (*embed)(GpuStream, const EmbedArgs&) = nullptr;
   void (*rms_norm)(GpuStream, const RmsNormArgs&) = nullptr;
+  void (*linear)(GpuStream, const LinearArgs&) = nullptr;
+  void (*gated_linear)(GpuStream, const GatedLinearArgs&) = nullptr;
+  void (*rope_store)(GpuStream, const RopeStoreArgs&) = nullptr;
+  void (*attention)(GpuStream, const AttentionArgs&) = nullptr;
+  void (*attention_combine)(GpuStream, const AttentionArgs&) = nullptr;
   void (*start_sampler_slot)(GpuStream, const StartSamplerSlotArgs&) = nullptr;
   void (*sample)(GpuStream, const SampleArgs&) = nullptr;
   void (*record_samples)(GpuStream, const RecordSamplesArgs&) = nullptr;

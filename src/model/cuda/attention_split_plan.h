@@ -42,7 +42,7 @@ inline constexpr int32_t kAttentionBlocksPerSm = 2;
 struct AttentionSplitPlan {
   std::vector<AttentionItem> items;
   std::vector<AttentionCombineItem> combines;  // rows of tiles that were cut
-  int32_t num_partials = 0;                // indices are below this
+  int32_t num_partials = 0;                    // indices are below this
   int32_t chunk_tokens = 0;
 };
 

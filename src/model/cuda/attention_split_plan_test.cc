@@ -83,7 +83,8 @@ std::vector<RowCover> cover_of(const AttentionSplitPlan& plan, const std::vector
   }
   for (const AttentionCombineItem& combine : plan.combines) {
     for (int32_t i = 0; i < combine.num_partials; ++i) {
-      const Partial& partial = partials.at(static_cast<size_t>(combine.first_partial + i * combine.stride));
+      const Partial& partial =
+          partials.at(static_cast<size_t>(combine.first_partial + i * combine.stride));
       EXPECT_EQ(partial.row, combine.row);
       rows.at(static_cast<size_t>(combine.row)).ranges.push_back(partial.range);
     }

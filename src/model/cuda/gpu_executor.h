@@ -1,12 +1,12 @@
 #pragma once
-// GpuExecutor: the Qwen2 forward pass on a graphics card, over the seam of executor.h: the same block
-// tables, plans and sampling results as the CPU executor. The device is a card (cuda_device.h) or the
-// host twin, on which the tests run everywhere.
+// GpuExecutor: the Qwen2 forward pass on a graphics card, over the seam of executor.h: the same
+// block tables, plans and sampling results as the CPU executor. The device is a card
+// (cuda_device.h) or the host twin, on which the tests run everywhere.
 //
-// begin() and sample() queue work on the device's stream and return; wait() waits for the step's event
-// and reads the tokens. Two steps may be on the way: begin(t + 1) may come before wait(t), with
-// kPendingToken for the ids that step t is still computing. Steps of one row a sequence run as CUDA
-// graphs, captured by load() for the batch sizes of graph_buckets.h (not with enforce_eager).
+// begin() and sample() queue work on the device's stream and return; wait() waits for the step's
+// event and reads the tokens. Two steps may be on the way: begin(t + 1) may come before wait(t),
+// with kPendingToken for the ids that step t is still computing. Steps of one row a sequence run as
+// CUDA graphs, captured by load() for the batch sizes of graph_buckets.h (not with enforce_eager).
 //
 // A lost device or a failed launch ends the step as failed: wait() says so, the process goes on and
 // every later step fails the same way. All calls from one thread.
@@ -23,7 +23,7 @@
 
 namespace sparrow {
 
-class GpuExecutor final : public Executor {
+class GpuExecutor final : public ModelExecutor {
  public:
   ~GpuExecutor() override;
 
@@ -33,17 +33,18 @@ class GpuExecutor final : public Executor {
   void sample(Ticket ticket, const TokenMasks& masks) override;
   const StepResult& wait(Ticket ticket) override;
   void release(SlotId slot) override;
+  std::string device_text() const override;
+  std::vector<std::string> memory_lines() const override;
+  int64_t memory_budget_bytes() const override;
+  int64_t weights_bytes_per_token() const override;
+  int64_t kv_bytes_per_token() const override;
   void set_logits_probe(LogitsProbe probe) override;
 
   const GpuMemoryPlan& memory_plan() const;
-  const GpuDeviceInfo& device_info() const;
-  // Bytes of weights read for one decoded token, and of KV cache per token of context.
-  int64_t weights_bytes_per_token() const;
-  int64_t kv_bytes_per_token() const;
 
  private:
   friend Result<std::unique_ptr<GpuExecutor>> make_gpu_executor(std::unique_ptr<GpuDevice> device,
-                                                                const ModelConfig& config,
+                                                                const TensorSource& source,
                                                                 const GpuExecutorOptions& options);
   struct Impl;
   explicit GpuExecutor(std::unique_ptr<Impl> impl);
@@ -51,9 +52,10 @@ class GpuExecutor final : public Executor {
   std::unique_ptr<Impl> impl_;
 };
 
-// Errors: options out of range, a plan that does not fit the card.
+// Plans for the tensors of the source, which is the one that load() then reads; the weights are not
+// touched. Errors: options out of range, a plan that does not fit the card.
 Result<std::unique_ptr<GpuExecutor>> make_gpu_executor(std::unique_ptr<GpuDevice> device,
-                                                       const ModelConfig& config,
+                                                       const TensorSource& source,
                                                        const GpuExecutorOptions& options);
 
 }  // namespace sparrow

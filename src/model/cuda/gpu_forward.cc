@@ -19,14 +19,15 @@ GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWe
       last_tokens_(last_tokens),
       float_(device.info().has_bf16_matrix_units() ? GpuFloat::kBF16 : GpuFloat::kF16) {}
 
-std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t max_context) {
+std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t first_position,
+                                          int32_t num_positions) {
   const std::vector<float> frequencies = rope_frequencies(config.head_dim, config.rope_theta);
   const size_t half = frequencies.size();
-  std::vector<float> table(static_cast<size_t>(max_context) * 2 * half);
-  for (int32_t position = 0; position < max_context; ++position) {
-    float* row = table.data() + static_cast<size_t>(position) * 2 * half;
+  std::vector<float> table(static_cast<size_t>(num_positions) * 2 * half);
+  for (int32_t index = 0; index < num_positions; ++index) {
+    float* row = table.data() + static_cast<size_t>(index) * 2 * half;
     for (size_t i = 0; i < half; ++i) {
-      const double angle = rope_angle(position, frequencies[i]);
+      const double angle = rope_angle(first_position + index, frequencies[i]);
       row[i] = static_cast<float>(std::cos(angle));
       row[half + i] = static_cast<float>(std::sin(angle));
     }

@@ -1,10 +1,10 @@
 #pragma once
 // GpuForward: the Qwen2 forward pass as launches on a card's stream. Each call queues work and
-// returns; what it reads and writes must stay until the stream has passed it. The same calls run when
-// a CUDA graph is captured.
+// returns; what it reads and writes must stay until the stream has passed it. The same calls run
+// when a CUDA graph is captured.
 //
-// Arithmetic (docs/architecture.md): residual stream, norms, scores, sums and logits in fp32; inputs
-// of matrices and of attention in bf16 (fp16 where the card has no bf16 units).
+// Arithmetic (docs/architecture.md): residual stream, norms, scores, sums and logits in fp32;
+// inputs of matrices and of attention in bf16 (fp16 where the card has no bf16 units).
 //
 //   forward.queue_layers(data);                          // x = residual stream of all rows
 //   forward.queue_logits(row_of, num_rows, logits);      // of chosen rows
@@ -48,8 +48,9 @@ class GpuForward {
   // row_of (device memory): rows of the residual stream; null: the first num_rows. At most R rows.
   void queue_logits(const int32_t* row_of, int32_t num_rows, float* logits);
 
-  // [max_context][D] for RopeStoreArgs::rope: cosines and sines as transformers computes them.
-  static std::vector<float> rope_table(const ModelConfig& config, int32_t max_context);
+  // [num_positions][D] for RopeStoreArgs::rope: cosines and sines as transformers computes them.
+  static std::vector<float> rope_table(const ModelConfig& config, int32_t first_position,
+                                       int32_t num_positions);
 
  private:
   void queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,

@@ -1,7 +1,8 @@
 #include "model/cuda/gpu_head.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 
@@ -10,113 +11,71 @@ namespace {
 
 size_t as_size(int32_t value) { return static_cast<size_t>(value); }
 
-// Every buffer of a head, by one description: what is allocated is what was counted.
-struct HeadBytes {
-  explicit HeadBytes(const GpuHeadSizes& sizes) {
-    const size_t vocab = as_size(sizes.vocab_size), slots = as_size(sizes.num_slots);
-    const size_t rows = as_size(sizes.max_rows), words = as_size(gpu_mask_words(sizes.vocab_size));
-    slot_records = slots * sizeof(GpuSamplerSlot);
-    biases = slots * kGpuMaxLogitBias * sizeof(GpuLogitBias);
-    banned = slots * words * sizeof(uint32_t);
-    token_counts = slots * vocab * sizeof(uint16_t);
-    per_slot = slots * sizeof(int32_t);
-    logits = as_size(sizes.max_logit_rows) * vocab * sizeof(float);
-    bits = words * sizeof(uint32_t);
-    masks = rows * bits;
-    logit_rows = rows * sizeof(GpuLogitRow);
-    row_of = rows * sizeof(int32_t);
-    counts = vocab * sizeof(GpuTokenCount);
-    scratch = gpu_sample_scratch_bytes(sizes.max_logit_rows, sizes.vocab_size);
-    tokens = rows * sizeof(GpuSampledToken);
-    tops = rows * kGpuMaxTopLogprobs * sizeof(GpuTokenLogprob);
-  }
-  size_t sum() const {
-    return slot_records + biases + banned + token_counts + 2 * per_slot + logits + bits + masks +
-           logit_rows + row_of + counts + scratch + tokens + tops;
-  }
-
-  size_t slot_records, biases, banned, token_counts, per_slot;
-  size_t logits, bits, masks, logit_rows, row_of, counts, scratch, tokens, tops;
-};
-
 }  // namespace
 
-int64_t GpuHead::bytes_of(const GpuHeadSizes& sizes) {
-  return static_cast<int64_t>(HeadBytes(sizes).sum());
+GpuHead::GpuHead(GpuDevice& device, int32_t vocab_size, const GpuWorkspaceSizes& sizes,
+                 const GpuWorkspaceLayout& layout, std::byte* base)
+    : device_(&device),
+      max_logit_rows_(sizes.max_logit_rows),
+      is_held_(as_size(sizes.num_slots)),
+      wants_tops_(as_size(sizes.num_slots)) {
+  states_.vocab_size = vocab_size;
+  states_.slots = layout.sampler_slots.in<GpuSamplerSlot>(base);
+  states_.biases = layout.logit_biases.in<GpuLogitBias>(base);
+  states_.banned = layout.banned.in<uint32_t>(base);
+  states_.counts = layout.token_counts.in<uint16_t>(base);
+  states_.last_tokens = layout.last_tokens.in<int32_t>(base);
+  states_.num_generated = layout.num_generated.in<int32_t>(base);
+  memory_.logits = layout.logits.in<float>(base);
+  memory_.disallowed = layout.disallowed.in<uint32_t>(base);
+  memory_.masks = layout.masks.in<uint32_t>(base);
+  memory_.counts = layout.start_counts.in<GpuTokenCount>(base);
+  memory_.rows = layout.logit_rows.in<GpuLogitRow>(base);
+  memory_.row_of = layout.row_of.in<int32_t>(base);
+  memory_.scratch = layout.sample_scratch.in<std::byte>(base);
+  memory_.tokens = layout.sampled.in<GpuSampledToken>(base);
+  memory_.tops = layout.tops.in<GpuTokenLogprob>(base);
+  list_.reserve(as_size(sizes.max_rows));
+  plan_rows_.reserve(as_size(sizes.max_rows));
 }
 
-Result<GpuHead> GpuHead::create(GpuDevice& device, const GpuHeadSizes& sizes,
+Result<GpuHead> GpuHead::create(GpuDevice& device, const ModelConfig& config,
+                                const GpuWorkspaceSizes& sizes, const GpuWorkspaceLayout& layout,
+                                std::byte* base, GpuStaging& staging,
                                 std::span<const TokenId> disallowed) {
-  if (sizes.vocab_size > kGpuMaxVocab) {
-    return unimplemented("the GPU sampler's vocabulary ends at 1,048,575 ids");
+  if (config.vocab_size > kGpuMaxVocab) {
+    return unimplemented(fmt::format("a vocabulary of {} ids: the GPU's sampler takes at most {}",
+                                     config.vocab_size, kGpuMaxVocab));
   }
-  GpuHead head(device, sizes);
-  RETURN_IF_ERROR(head.allocate(disallowed));
-  return head;
-}
-
-Status GpuHead::allocate(std::span<const TokenId> disallowed) {
-  const HeadBytes bytes(sizes_);
-  const auto state = [&](size_t size) -> Result<void*> {
-    ASSIGN_OR_RETURN(GpuBuffer buffer, GpuBuffer::create(*device_, size));
-    void* memory = buffer.as<void>();
-    memory_.push_back(std::move(buffer));
-    return memory;
-  };
-  states_.vocab_size = sizes_.vocab_size;
-  ASSIGN_OR_RETURN(void* slots, state(bytes.slot_records));
-  states_.slots = static_cast<GpuSamplerSlot*>(slots);
-  ASSIGN_OR_RETURN(void* biases, state(bytes.biases));
-  states_.biases = static_cast<GpuLogitBias*>(biases);
-  ASSIGN_OR_RETURN(void* banned, state(bytes.banned));
-  states_.banned = static_cast<uint32_t*>(banned);
-  ASSIGN_OR_RETURN(void* token_counts, state(bytes.token_counts));
-  states_.counts = static_cast<uint16_t*>(token_counts);
-  ASSIGN_OR_RETURN(void* last_tokens, state(bytes.per_slot));
-  states_.last_tokens = static_cast<int32_t*>(last_tokens);
-  ASSIGN_OR_RETURN(void* num_generated, state(bytes.per_slot));
-  states_.num_generated = static_cast<int32_t*>(num_generated);
-  device_->fill(states_.last_tokens, 0, bytes.per_slot);  // rows of padding name slot 0
-  device_->fill(states_.num_generated, 0, bytes.per_slot);
-  device_->fill(states_.slots, 0, bytes.slot_records);
-
-  const std::pair<GpuBuffer*, size_t> buffers[] = {
-      {&logits_, bytes.logits},   {&disallowed_, bytes.bits}, {&masks_, bytes.masks},
-      {&rows_, bytes.logit_rows}, {&row_of_, bytes.row_of},   {&counts_, bytes.counts},
-      {&scratch_, bytes.scratch}, {&tokens_, bytes.tokens},   {&tops_, bytes.tops},
-  };
-  for (const auto& [buffer, size] : buffers) {
-    ASSIGN_OR_RETURN(*buffer, GpuBuffer::create(*device_, size));
-  }
-  for (Arrived& arrived : arrived_) {
+  GpuHead head(device, config.vocab_size, sizes, layout, base);
+  // Rows of padding name slot 0, held or not.
+  device.fill(head.states_.slots, 0, static_cast<size_t>(layout.sampler_slots.bytes));
+  device.fill(head.states_.last_tokens, 0, static_cast<size_t>(layout.last_tokens.bytes));
+  device.fill(head.states_.num_generated, 0, static_cast<size_t>(layout.num_generated.bytes));
+  const std::vector<uint32_t> bits = gpu_bit_set(disallowed, config.vocab_size);
+  RETURN_IF_ERROR(
+      staging.upload(head.memory_.disallowed, bits.data(), bits.size() * sizeof(uint32_t)));
+  for (Arrived& arrived : head.arrived_) {
     ASSIGN_OR_RETURN(arrived.tokens,
-                     GpuBuffer::create(*device_, bytes.tokens, GpuBuffer::Kind::kPinned));
-    ASSIGN_OR_RETURN(arrived.tops,
-                     GpuBuffer::create(*device_, bytes.tops, GpuBuffer::Kind::kPinned));
+                     GpuBuffer::create(device, static_cast<size_t>(layout.sampled.bytes),
+                                       GpuBuffer::Kind::kPinned));
+    ASSIGN_OR_RETURN(arrived.tops, GpuBuffer::create(device, static_cast<size_t>(layout.tops.bytes),
+                                                     GpuBuffer::Kind::kPinned));
   }
-  is_held_.resize(as_size(sizes_.num_slots));
-  wants_tops_.resize(as_size(sizes_.num_slots));
-  list_.reserve(as_size(sizes_.max_rows));
-  plan_rows_.reserve(as_size(sizes_.max_rows));
-
-  const std::vector<uint32_t> bits = gpu_bit_set(disallowed, sizes_.vocab_size);
-  ASSIGN_OR_RETURN(GpuStaging staging, GpuStaging::create(*device_, bytes.bits));
-  RETURN_IF_ERROR(staging.upload(disallowed_.as<void>(), bits.data(), bytes.bits));
-  return device_->synchronize();
+  return head;
 }
 
 Status GpuHead::start_slot(const SlotStart& start, GpuStaging& staging) {
   const size_t slot = as_size(start.slot);
   CHECK(!is_held_.at(slot) && start.params != nullptr && !start.tokens.empty());
-  make_gpu_sampler_upload(start, sizes_.vocab_size, upload_);
-  const size_t words = as_size(gpu_mask_words(sizes_.vocab_size));
-  RETURN_IF_ERROR(
-      staging.upload(states_.slots + slot, &upload_.slot, sizeof(GpuSamplerSlot)));
+  make_gpu_sampler_upload(start, states_.vocab_size, upload_);
+  const size_t words = mask_words();
+  RETURN_IF_ERROR(staging.upload(states_.slots + slot, &upload_.slot, sizeof(GpuSamplerSlot)));
   RETURN_IF_ERROR(staging.upload(states_.biases + slot * kGpuMaxLogitBias, upload_.biases.data(),
                                  upload_.biases.size() * sizeof(GpuLogitBias)));
   RETURN_IF_ERROR(staging.upload(states_.banned + slot * words, upload_.banned.data(),
                                  upload_.banned.size() * sizeof(uint32_t)));
-  RETURN_IF_ERROR(staging.upload(counts_.as<void>(), upload_.counts.data(),
+  RETURN_IF_ERROR(staging.upload(memory_.counts, upload_.counts.data(),
                                  upload_.counts.size() * sizeof(GpuTokenCount)));
   StartSamplerSlotArgs args;
   args.states = states_;
@@ -124,7 +83,7 @@ Status GpuHead::start_slot(const SlotStart& start, GpuStaging& staging) {
   args.last_token = upload_.last_token;
   args.num_generated = upload_.num_generated;
   args.uses_penalties = upload_.slot.uses_penalties != 0;
-  args.counts = counts_.as<GpuTokenCount>();
+  args.counts = memory_.counts;
   args.num_counts = static_cast<int32_t>(upload_.counts.size());
   device_->kernels().start_sampler_slot(device_->stream(), args);
   is_held_[slot] = true;
@@ -160,7 +119,7 @@ void GpuHead::list_rows(const BatchPlan& plan) {
 
 // Only the rows that are used travel, and their numbers become those of the card's buffer.
 Status GpuHead::upload_masks(const TokenMasks& masks, GpuStaging& staging) {
-  const size_t words = as_size(gpu_mask_words(sizes_.vocab_size));
+  const size_t words = mask_words();
   int32_t num_used = 0;
   int32_t last_wanted = -1;
   for (GpuLogitRow& row : list_) {
@@ -170,7 +129,7 @@ Status GpuHead::upload_masks(const TokenMasks& masks, GpuStaging& staging) {
       CHECK(as_size(masks.words_per_row) >= words);
       const size_t begin = as_size(row.mask_row) * as_size(masks.words_per_row);
       CHECK(begin + words <= masks.words.size());
-      RETURN_IF_ERROR(staging.upload(masks_.as<uint32_t>() + as_size(num_used) * words,
+      RETURN_IF_ERROR(staging.upload(memory_.masks + as_size(num_used) * words,
                                      masks.words.data() + begin, words * sizeof(uint32_t)));
       ++num_used;
     }
@@ -187,43 +146,42 @@ Status GpuHead::queue(const BatchPlan& plan, const int32_t* token_ids, const Tok
   const auto num_rows = static_cast<int32_t>(list_.size());
   if (num_rows == 0) return ok_status();
   RETURN_IF_ERROR(upload_masks(masks, staging));
+  RETURN_IF_ERROR(staging.upload(memory_.rows, list_.data(), list_.size() * sizeof(GpuLogitRow)));
   RETURN_IF_ERROR(
-      staging.upload(rows_.as<void>(), list_.data(), list_.size() * sizeof(GpuLogitRow)));
-  RETURN_IF_ERROR(
-      staging.upload(row_of_.as<void>(), plan_rows_.data(), list_.size() * sizeof(int32_t)));
+      staging.upload(memory_.row_of, plan_rows_.data(), list_.size() * sizeof(int32_t)));
   const GpuKernels& kernels = device_->kernels();
-  CHECK(!logits_done || num_rows <= sizes_.max_logit_rows);
-  for (int32_t begin = 0; begin < num_rows; begin += sizes_.max_logit_rows) {
-    const int32_t count = std::min(sizes_.max_logit_rows, num_rows - begin);
-    if (!logits_done) forward.queue_logits(row_of_.as<int32_t>() + begin, count, logits());
+  CHECK(!logits_done || num_rows <= max_logit_rows_);
+  for (int32_t begin = 0; begin < num_rows; begin += max_logit_rows_) {
+    const int32_t count = std::min(max_logit_rows_, num_rows - begin);
+    if (!logits_done) forward.queue_logits(memory_.row_of + begin, count, logits());
     if (probe_) RETURN_IF_ERROR(show_logits(begin, count));
     SampleArgs sample;
     sample.states = states_;
-    sample.rows = rows_.as<GpuLogitRow>() + begin;
+    sample.rows = memory_.rows + begin;
     sample.num_rows = count;
     sample.logits = logits();
-    sample.disallowed = disallowed_.as<uint32_t>();
-    sample.masks = masks_.as<uint32_t>();
+    sample.disallowed = memory_.disallowed;
+    sample.masks = memory_.masks;
     sample.draft_ids = token_ids;
-    sample.scratch = scratch_.as<void>();
-    sample.out = tokens_.as<GpuSampledToken>() + begin;
-    sample.tops = tops_.as<GpuTokenLogprob>() + as_size(begin) * kGpuMaxTopLogprobs;
+    sample.scratch = memory_.scratch;
+    sample.out = memory_.tokens + begin;
+    sample.tops = memory_.tops + as_size(begin) * kGpuMaxTopLogprobs;
     kernels.sample(device_->stream(), sample);
   }
   RecordSamplesArgs record;
   record.states = states_;
-  record.rows = rows_.as<GpuLogitRow>();
+  record.rows = memory_.rows;
   record.num_rows = num_rows;
   record.draft_ids = token_ids;
-  record.tokens = tokens_.as<GpuSampledToken>();
+  record.tokens = memory_.tokens;
   kernels.record_samples(device_->stream(), record);
-  device_->copy_to_host(arrived.tokens.as<void>(), tokens_.as<void>(),
+  device_->copy_to_host(arrived.tokens.as<void>(), memory_.tokens,
                         list_.size() * sizeof(GpuSampledToken));
   arrived.has_tops = std::any_of(list_.begin(), list_.end(), [&](const GpuLogitRow& row) {
     return wants_tops_[as_size(row.slot)];
   });
   if (arrived.has_tops) {
-    device_->copy_to_host(arrived.tops.as<void>(), tops_.as<void>(),
+    device_->copy_to_host(arrived.tops.as<void>(), memory_.tops,
                           list_.size() * kGpuMaxTopLogprobs * sizeof(GpuTokenLogprob));
   }
   return ok_status();
@@ -258,7 +216,7 @@ void GpuHead::read_result(const BatchPlan& plan, size_t turn, StepResult& result
 }
 
 Status GpuHead::show_logits(int32_t begin, int32_t count) {
-  const size_t vocab = as_size(sizes_.vocab_size);
+  const size_t vocab = as_size(states_.vocab_size);
   ASSIGN_OR_RETURN(const GpuBuffer pinned,
                    GpuBuffer::create(*device_, as_size(count) * vocab * sizeof(float),
                                      GpuBuffer::Kind::kPinned));

@@ -1,7 +1,7 @@
 #pragma once
 // GpuHead: final norm, head and sampling of a step's logit rows on a card, a bounded number of rows
-// at a time, and the sampler state of every slot. What it queues leaves the tokens in pinned memory;
-// read_result() turns them into a StepResult when the stream has passed.
+// at a time, and the sampler state of every slot. What it queues leaves the tokens in pinned
+// memory; read_result() turns them into a StepResult when the stream has passed.
 //
 // Two steps may be on the way at once: each has a turn (0 or 1) of its own for what the host reads.
 // Engine thread. A step allocates nothing but what a slot's lists grow by on the host.
@@ -19,34 +19,29 @@
 #include "kernels/cuda/gpu_kernels.h"
 #include "model/cuda/gpu_forward.h"
 #include "model/cuda/gpu_staging.h"
+#include "model/cuda/gpu_workspace_layout.h"
 #include "model/executor.h"
 #include "sampling/gpu_sampler_slot.h"
 
 namespace sparrow {
 
-struct GpuHeadSizes {
-  int32_t vocab_size = 0;
-  int32_t num_slots = 0;
-  int32_t max_rows = 0;        // of a step: the most logit rows it can have
-  int32_t max_logit_rows = 0;  // computed at a time
-};
-
 class GpuHead {
  public:
   // For tests and for tools that compare models: waits for the logits of each turn.
-  using LogitsProbe = Executor::LogitsProbe;
+  using LogitsProbe = ModelExecutor::LogitsProbe;
 
-  static Result<GpuHead> create(GpuDevice& device, const GpuHeadSizes& sizes,
+  // Works in the workspace of this layout at `base`, which outlives it.
+  static Result<GpuHead> create(GpuDevice& device, const ModelConfig& config,
+                                const GpuWorkspaceSizes& sizes, const GpuWorkspaceLayout& layout,
+                                std::byte* base, GpuStaging& staging,
                                 std::span<const TokenId> disallowed);
-  // Device memory create() takes.
-  static int64_t bytes_of(const GpuHeadSizes& sizes);
 
   bool is_held(SlotId slot) const { return is_held_.at(static_cast<size_t>(slot)); }
   Status start_slot(const SlotStart& start, GpuStaging& staging);
   void release_slot(SlotId slot);
   // By slot, in device memory.
   const int32_t* last_tokens() const { return states_.last_tokens; }
-  float* logits() const { return logits_.as<float>(); }
+  float* logits() const { return memory_.logits; }
 
   // logits_done: the forward pass left the logits of all rows in logits() already.
   Status queue(const BatchPlan& plan, const int32_t* token_ids, const TokenMasks& masks,
@@ -62,30 +57,33 @@ class GpuHead {
     GpuBuffer tops;
     bool has_tops = false;
   };
-  GpuHead(GpuDevice& device, const GpuHeadSizes& sizes) : device_(&device), sizes_(sizes) {}
-  Status allocate(std::span<const TokenId> disallowed);
+  // Device memory; T, R, V, W as in gpu_workspace_layout.h.
+  struct Memory {
+    float* logits = nullptr;          // [R][V]
+    uint32_t* disallowed = nullptr;   // [W]
+    uint32_t* masks = nullptr;        // [T][W]
+    GpuTokenCount* counts = nullptr;  // [V]: of the sequence that starts
+    GpuLogitRow* rows = nullptr;      // [T]
+    int32_t* row_of = nullptr;        // [T]: rows of the plan
+    std::byte* scratch = nullptr;
+    GpuSampledToken* tokens = nullptr;  // [T]
+    GpuTokenLogprob* tops = nullptr;    // [T][kGpuMaxTopLogprobs]
+  };
+  GpuHead(GpuDevice& device, int32_t vocab_size, const GpuWorkspaceSizes& sizes,
+          const GpuWorkspaceLayout& layout, std::byte* base);
   void list_rows(const BatchPlan& plan);
   Status upload_masks(const TokenMasks& masks, GpuStaging& staging);
   Status show_logits(int32_t begin, int32_t count);
+  size_t mask_words() const { return static_cast<size_t>(gpu_mask_words(states_.vocab_size)); }
 
   GpuDevice* device_;
-  GpuHeadSizes sizes_;
+  int32_t max_logit_rows_;
   GpuSamplerStates states_;
-  std::vector<bool> is_held_;
+  Memory memory_;
+  std::array<Arrived, 2> arrived_;
+  std::vector<bool> is_held_;     // by slot
   std::vector<bool> wants_tops_;  // by slot
   GpuSamplerUpload upload_;
-
-  std::vector<GpuBuffer> memory_;  // of states_
-  GpuBuffer logits_;               // fp32 [R][V]
-  GpuBuffer disallowed_;           // one bit per id
-  GpuBuffer masks_;                // [max_rows][W]
-  GpuBuffer rows_;                 // GpuLogitRow [max_rows]
-  GpuBuffer row_of_;               // int32 [max_rows]
-  GpuBuffer counts_;               // GpuTokenCount of the slot that starts
-  GpuBuffer scratch_;
-  GpuBuffer tokens_;  // GpuSampledToken [max_rows]
-  GpuBuffer tops_;    // GpuTokenLogprob [max_rows][kGpuMaxTopLogprobs]
-  std::array<Arrived, 2> arrived_;
 
   // Of the step being queued.
   std::vector<GpuLogitRow> list_;

@@ -9,9 +9,8 @@ size_t bytes_of_element(GpuKvFormat format) { return format == GpuKvFormat::kBF1
 
 int64_t GpuKvCache::bytes_per_token(const ModelConfig& config, GpuKvFormat format) {
   const auto values = static_cast<int64_t>(bytes_of_element(format)) * config.kv_size();
-  const int64_t scales = format == GpuKvFormat::kInt8
-                             ? config.num_kv_heads * static_cast<int64_t>(sizeof(float))
-                             : 0;
+  const int64_t scales =
+      format == GpuKvFormat::kInt8 ? config.num_kv_heads * static_cast<int64_t>(sizeof(float)) : 0;
   return 2 * config.num_layers * (values + scales);
 }
 

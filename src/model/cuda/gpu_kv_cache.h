@@ -16,8 +16,8 @@ namespace sparrow {
 class GpuKvCache {
  public:
   static int64_t bytes_per_token(const ModelConfig& config, GpuKvFormat format);
-  static Result<GpuKvCache> create(GpuDevice& device, const ModelConfig& config,
-                                   GpuKvFormat format, int32_t num_blocks);
+  static Result<GpuKvCache> create(GpuDevice& device, const ModelConfig& config, GpuKvFormat format,
+                                   int32_t num_blocks);
 
   const GpuKvLayer& layer(int32_t index) const { return layers_[static_cast<size_t>(index)]; }
 

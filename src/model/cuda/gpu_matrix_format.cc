@@ -7,12 +7,10 @@
 namespace sparrow {
 namespace {
 
-constexpr int32_t kScaleBytes = 2;
-
 GpuMatrixFormat format_of_file(const SourceTensor& tensor) {
   constexpr GpuWeightFormat kInt8 = GpuWeightFormat::kInt8, kInt4 = GpuWeightFormat::kInt4;
   const auto int8_groups = [&](int32_t group_size) {
-    return GpuMatrixFormat{kInt8, tensor.one_scale_per_row ? 0 : group_size, false};
+    return GpuMatrixFormat{kInt8, tensor.one_scale_per_row ? 0 : group_size, false, true};
   };
   switch (tensor.type) {
     case TensorType::kF32:
@@ -23,18 +21,19 @@ GpuMatrixFormat format_of_file(const SourceTensor& tensor) {
     case TensorType::kQ4_0:
       return {kInt4, 32, false};
     case TensorType::kI4G32:
-      return {kInt4, 32, true};
+      return {kInt4, 32, true, true};
     case TensorType::kI4G64:
-      return {kInt4, 64, true};
+      return {kInt4, 64, true, true};
     case TensorType::kI4G128:
-      return {kInt4, 128, true};
+      return {kInt4, 128, true, true};
     case TensorType::kI8G64:
       return int8_groups(64);
     case TensorType::kI8G128:
       return int8_groups(128);
-    case TensorType::kQ8_0:
     case TensorType::kI8G32:
       return int8_groups(32);
+    case TensorType::kQ8_0:
+      return {kInt8, tensor.one_scale_per_row ? 0 : 32, false};
     default:
       return {kInt8, 32, false};
   }
@@ -70,7 +69,7 @@ int64_t gpu_matrix_bytes(const GpuMatrixFormat& format, int64_t rows, int64_t co
   if (!is_integer(format.type)) return rows * cols * 2;
   CHECK(format.group_size == 0 || cols % format.group_size == 0);
   const int64_t groups = rows * (format.group_size == 0 ? 1 : cols / format.group_size);
-  const int64_t scales = groups * (kScaleBytes + (format.has_zeros ? 1 : 0));
+  const int64_t scales = groups * ((format.has_f32_scales ? 4 : 2) + (format.has_zeros ? 1 : 0));
   if (format.type == GpuWeightFormat::kInt8) return rows * cols + scales;
   return rows * ((cols + 1) / 2) + scales;
 }

@@ -3,8 +3,8 @@
 // gets. The memory plan counts by it and the loader packs by it, so the two cannot differ.
 //
 //   bf16, f16   row-major
-//   int8        a byte per weight, fp16 scales per group of inputs or per row
-//   int4        half a byte per weight, fp16 scales per group; with zeros a byte per group more
+//   int8        a byte per weight, scales per group of inputs or per row
+//   int4        half a byte per weight, scales per group; with zeros a byte per group more
 //
 // Pure; thread-safe.
 
@@ -21,6 +21,7 @@ struct GpuMatrixFormat {
   GpuWeightFormat type = GpuWeightFormat::kBF16;
   int32_t group_size = 0;  // inputs that share a scale: 32, 64 or 128; 0: a whole row, or no scales
   bool has_zeros = false;  // int4 with a zero point per group; without, it is 8
+  bool has_f32_scales = false;  // scales of checkpoints whose scales may be fp32; else fp16
 
   bool operator==(const GpuMatrixFormat&) const = default;
 };

@@ -68,8 +68,8 @@ class Planner {
         budget_(share_of(options.memory_utilization, device.total_bytes)),
         block_bytes_(gpu_kv_bytes_per_token(config, options.kv_type) * kAttentionBlockTokens) {
     if (!options.enforce_eager) {
-      max_graph_rows_ = std::min({options.num_slots, options.max_batch_tokens,
-                                  options.max_logit_rows});
+      max_graph_rows_ =
+          std::min({options.num_slots, options.max_batch_tokens, options.max_logit_rows});
       const GraphBuckets buckets(max_graph_rows_);
       num_graphs_ = static_cast<int32_t>(buckets.sizes().size());
     }

@@ -1,8 +1,8 @@
 #pragma once
-// GpuStaging: small pieces of host memory on their way to the card. Each is copied into pinned memory
-// and from there, in stream order, to its place; the caller may forget it at once. Two halves take
-// turns: a half is written again only after the copies out of it are done, which the host waits for
-// only when it is a whole half ahead.
+// GpuStaging: small pieces of host memory on their way to the card. Each is copied into pinned
+// memory and from there, in stream order, to its place; the caller may forget it at once. Two
+// halves take turns: a half is written again only after the copies out of it are done, which the
+// host waits for only when it is a whole half ahead.
 //
 // Engine thread. Nothing is allocated after create().
 

@@ -7,34 +7,25 @@
 namespace sparrow {
 
 GpuStepRunner::GpuStepRunner(GpuDevice& device, GpuForward& forward, GpuStaging& staging,
-                             GpuBuffer data, const AttentionSplitLimits& limits,
-                             int32_t max_graph_rows)
+                             void* data, const GpuWorkspaceSizes& sizes)
     : device_(device),
       forward_(forward),
       staging_(staging),
-      data_(std::move(data)),
-      planner_(limits),
-      buckets_(max_graph_rows),
-      max_graph_rows_(max_graph_rows) {}
+      data_(data),
+      planner_(sizes.attention),
+      max_graph_rows_(sizes.max_graph_rows),
+      buckets_(std::max(sizes.max_graph_rows, 1)) {}
 
-GpuStepShape GpuStepRunner::graph_shape(const AttentionSplitLimits& limits, int32_t rows) {
-  return {rows, static_cast<int32_t>(limits.items_for_bucket(rows)), rows};
-}
-
-size_t GpuStepRunner::max_data_bytes(const AttentionSplitLimits& limits, int64_t max_block_ids,
-                                     int32_t max_graph_rows) {
-  const GpuStepShape eager{limits.max_rows, static_cast<int32_t>(limits.max_items()),
-                           limits.max_rows};
-  const GpuStepShape graph = graph_shape(limits, max_graph_rows);
-  const auto num_ids = static_cast<size_t>(max_block_ids);
-  return std::max(GpuStepData::bytes_of(eager, num_ids), GpuStepData::bytes_of(graph, num_ids));
+GpuStepShape GpuStepRunner::graph_shape(int32_t rows) const {
+  return {rows, static_cast<int32_t>(planner_.limits().items_for_bucket(rows)), rows};
 }
 
 Status GpuStepRunner::capture_graphs(float* logits) {
+  CHECK(max_graph_rows_ > 0);
   for (const int32_t rows : buckets_.sizes()) {
-    const GpuStepShape shape = graph_shape(planner_.limits(), rows);
+    const GpuStepShape shape = graph_shape(rows);
     RETURN_IF_ERROR(device_.begin_capture());
-    forward_.queue_layers(GpuStepData::in_memory(data_.as<void>(), shape), 1);
+    forward_.queue_layers(GpuStepData::in_memory(data_, shape), 1);
     forward_.queue_logits(nullptr, rows, logits);
     ASSIGN_OR_RETURN(std::unique_ptr<GpuGraph> graph, device_.end_capture());
     graphs_.push_back(std::move(graph));
@@ -52,11 +43,9 @@ bool GpuStepRunner::is_decode(const BatchPlan& plan) const {
 Status GpuStepRunner::upload(const BatchPlan& plan, const AttentionSplitPlan& attention,
                              const GpuStepShape& shape) {
   const size_t bytes = GpuStepData::bytes_of(shape, plan.block_ids.size());
-  CHECK(bytes <= data_.size_bytes());
   ASSIGN_OR_RETURN(void* pinned, staging_.take(bytes));
-  write_step_data(plan, attention.items, attention.combines,
-                  GpuStepData::in_memory(pinned, shape));
-  staging_.commit(data_.as<void>(), bytes);
+  write_step_data(plan, attention.items, attention.combines, GpuStepData::in_memory(pinned, shape));
+  staging_.commit(data_, bytes);
   return ok_status();
 }
 
@@ -65,10 +54,10 @@ Result<GpuStepRunner::Run> GpuStepRunner::queue(const BatchPlan& plan) {
   if (!graphs_.empty() && is_decode(plan)) {
     const auto index = static_cast<size_t>(buckets_.index_for(plan.num_tokens()));
     const int32_t rows = buckets_.sizes()[index];
-    const GpuStepShape shape = graph_shape(planner_.limits(), rows);
+    const GpuStepShape shape = graph_shape(rows);
     RETURN_IF_ERROR(upload(plan, planner_.plan_for_bucket(plan.spans, rows), shape));
     device_.launch(*graphs_[index]);
-    run.token_ids = GpuStepData::in_memory(data_.as<void>(), shape).token_ids;
+    run.token_ids = GpuStepData::in_memory(data_, shape).token_ids;
     run.has_logits = true;
     return run;
   }
@@ -76,7 +65,7 @@ Result<GpuStepRunner::Run> GpuStepRunner::queue(const BatchPlan& plan) {
   const GpuStepShape shape{plan.num_tokens(), static_cast<int32_t>(attention.items.size()),
                            static_cast<int32_t>(attention.combines.size())};
   RETURN_IF_ERROR(upload(plan, attention, shape));
-  const GpuStepData data = GpuStepData::in_memory(data_.as<void>(), shape);
+  const GpuStepData data = GpuStepData::in_memory(data_, shape);
   int32_t max_item_rows = 1;
   for (const AttentionItem& item : attention.items) {
     max_item_rows = std::max(max_item_rows, item.num_rows);

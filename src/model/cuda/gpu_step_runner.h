@@ -1,7 +1,7 @@
 #pragma once
 // GpuStepRunner: brings the forward pass of a step onto the stream: makes the attention work list,
-// uploads the step's data, and launches either the kernels one by one or the CUDA graph captured for
-// a batch of that size. Engine thread.
+// uploads the step's data, and launches either the kernels one by one or the CUDA graph captured
+// for a batch of that size. Engine thread.
 
 #include <memory>
 #include <vector>
@@ -12,15 +12,17 @@
 #include "model/cuda/gpu_forward.h"
 #include "model/cuda/gpu_staging.h"
 #include "model/cuda/gpu_step_data.h"
+#include "model/cuda/gpu_workspace_layout.h"
 #include "model/cuda/graph_buckets.h"
 
 namespace sparrow {
 
 class GpuStepRunner {
  public:
-  // data_bytes of device memory hold the data of any step. The references outlive it.
-  GpuStepRunner(GpuDevice& device, GpuForward& forward, GpuStaging& staging, GpuBuffer data,
-                const AttentionSplitLimits& limits, int32_t max_graph_rows);
+  // `data`: device memory for the data of any step (gpu_workspace_layout.h), its address frozen in
+  // the graphs. The references outlive it.
+  GpuStepRunner(GpuDevice& device, GpuForward& forward, GpuStaging& staging, void* data,
+                const GpuWorkspaceSizes& sizes);
 
   // A graph for each bucket, logits of all its rows included, into `logits`.
   Status capture_graphs(float* logits);
@@ -32,12 +34,8 @@ class GpuStepRunner {
   };
   Result<Run> queue(const BatchPlan& plan);
 
-  // Largest piece that goes through the staging.
-  static size_t max_data_bytes(const AttentionSplitLimits& limits, int64_t max_block_ids,
-                               int32_t max_graph_rows);
-
  private:
-  static GpuStepShape graph_shape(const AttentionSplitLimits& limits, int32_t rows);
+  GpuStepShape graph_shape(int32_t rows) const;
   // Every sequence one token, sampled: what graphs are for.
   bool is_decode(const BatchPlan& plan) const;
   Status upload(const BatchPlan& plan, const AttentionSplitPlan& attention,
@@ -46,10 +44,10 @@ class GpuStepRunner {
   GpuDevice& device_;
   GpuForward& forward_;
   GpuStaging& staging_;
-  GpuBuffer data_;
+  void* data_;
   AttentionSplitPlanner planner_;
-  GraphBuckets buckets_;
   int32_t max_graph_rows_;
+  GraphBuckets buckets_;
   std::vector<std::unique_ptr<GpuGraph>> graphs_;  // by bucket
 };
 

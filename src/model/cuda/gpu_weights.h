@@ -1,7 +1,7 @@
 #pragma once
-// GpuWeights: the model's matrices packed for the card's kernels, norms and biases as fp32, in device
-// memory. Pulled from a TensorSource one tensor at a time: on the host there is never more than a
-// strip of packed rows. Immutable after loading.
+// GpuWeights: the model's matrices packed for the card's kernels, norms and biases as fp32, in
+// device memory. Pulled from a TensorSource one tensor at a time: on the host there is never more
+// than a strip of packed rows. Immutable after loading.
 
 #include <cstdint>
 #include <string>
@@ -40,8 +40,8 @@ struct GpuWeights {
   int64_t bytes_per_token = 0;  // what one decoded token reads: all but the embedding table
 
   // Errors name the tensor: a value that is not finite, a read error, no room on the card.
-  static Result<GpuWeights> load(GpuDevice& device, GpuStaging& staging,
-                                 const TensorSource& source, const GpuExecutorOptions& options);
+  static Result<GpuWeights> load(GpuDevice& device, GpuStaging& staging, const TensorSource& source,
+                                 const GpuExecutorOptions& options);
 };
 
 }  // namespace sparrow

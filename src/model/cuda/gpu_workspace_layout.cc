@@ -119,8 +119,8 @@ GpuWorkspaceLayout make_gpu_workspace_layout(const ModelConfig& config,
   layout.start_counts.bytes = bytes_of<GpuTokenCount>(vocab);
   layout.logit_rows.bytes = bytes_of<GpuLogitRow>(rows);
   layout.row_of.bytes = rows * kInt;
-  layout.sample_scratch.bytes = static_cast<int64_t>(
-      gpu_sample_scratch_bytes(sizes.max_logit_rows, config.vocab_size));
+  layout.sample_scratch.bytes =
+      static_cast<int64_t>(gpu_sample_scratch_bytes(sizes.max_logit_rows, config.vocab_size));
   layout.sampled.bytes = bytes_of<GpuSampledToken>(rows);
   layout.tops.bytes = bytes_of<GpuTokenLogprob>(rows * kGpuMaxTopLogprobs);
   place(layout);

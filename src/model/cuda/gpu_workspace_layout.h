@@ -7,8 +7,8 @@
 //   GpuWorkspaceLayout layout = make_gpu_workspace_layout(config, sizes);
 //   float* x = layout.x.in<float>(base);
 //
-// T: rows of a step, R: rows of logits, S: slots, P: attention partials, W: words of one bit per id;
-// H, I, V, Nq, Nk, D: of the model. Pure.
+// T: rows of a step, R: rows of logits, S: slots, P: attention partials, W: words of one bit per
+// id; H, I, V, Nq, Nk, D: of the model. Pure.
 
 #include <cstddef>
 #include <cstdint>
@@ -23,10 +23,10 @@ namespace sparrow {
 inline constexpr int64_t kGpuAlignment = 256;
 
 struct GpuWorkspaceSizes {
-  int32_t max_rows = 0;        // T
-  int32_t max_logit_rows = 0;  // R, at most T
-  int32_t num_slots = 0;       // S, also the most spans of a step
-  int32_t max_graph_rows = 0;  // of a CUDA graph; 0: none
+  int32_t max_rows = 0;            // T
+  int32_t max_logit_rows = 0;      // R, at most T
+  int32_t num_slots = 0;           // S, also the most spans of a step
+  int32_t max_graph_rows = 0;      // of a CUDA graph; 0: none
   AttentionSplitLimits attention;  // its bounds size the partials and the work list
 
   // The block tables of a step: every sequence as long as it may be.
