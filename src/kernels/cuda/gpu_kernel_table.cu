@@ -14,6 +14,9 @@ const GpuKernels& kernel_table() {
   static const GpuKernels kTable = {
       .name = kName,
       .rms_norm = rms_norm,
+      .rope_store = rope_store,
+      .attention = attention,
+      .attention_combine = attention_combine,
   };
   return kTable;
 }

@@ -30,6 +30,9 @@ struct RmsNormArgs {
 struct GpuKernels {
   const char* name = nullptr;  // "cuda" or "twin"
   void (*rms_norm)(GpuStream, const RmsNormArgs&) = nullptr;
+  void (*rope_store)(GpuStream, const RopeStoreArgs&) = nullptr;
+  void (*attention)(GpuStream, const AttentionArgs&) = nullptr;
+  void (*attention_combine)(GpuStream, const AttentionArgs&) = nullptr;  // after attention
 };
 
 }  // namespace sparrow

@@ -8,5 +8,8 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 
 void rms_norm(GpuStream stream, const RmsNormArgs& args);
+void rope_store(GpuStream stream, const RopeStoreArgs& args);
+void attention(GpuStream stream, const AttentionArgs& args);
+void attention_combine(GpuStream stream, const AttentionArgs& args);
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE
