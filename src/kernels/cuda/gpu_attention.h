@@ -76,11 +76,12 @@ struct AttentionArgs {
   int32_t max_item_rows = 1;           // of any item: 1 for decode alone
   const int32_t* block_ids = nullptr;  // tables of all sequences
   float* partial_out = nullptr;        // [num_partials][Nq][D], not yet divided by the sum
-  float* partial_max = nullptr;        // [num_partials][Nq]
+  float* partial_max = nullptr;        // [num_partials][Nq], of scores times log2(e)
   float* partial_sum = nullptr;        // [num_partials][Nq]
   void* out = nullptr;                 // [T][Nq * D] of x_type
   const AttentionCombineItem* combine = nullptr;  // [num_combine], read by attention_combine
   int32_t num_combine = 0;
+  bool has_matrix_units = false;  // for x_type: bf16 from sm_80 on, fp16 from sm_75 on
 };
 
 }  // namespace sparrow

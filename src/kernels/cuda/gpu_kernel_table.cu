@@ -17,6 +17,9 @@ const GpuKernels& kernel_table() {
       .start_sampler_slot = start_sampler_slot,
       .sample = sample,
       .record_samples = record_samples,
+      .rope_store = rope_store,
+      .attention = attention,
+      .attention_combine = attention_combine,
   };
   return kTable;
 }

@@ -11,5 +11,8 @@ void rms_norm(GpuStream stream, const RmsNormArgs& args);
 void start_sampler_slot(GpuStream stream, const StartSamplerSlotArgs& args);
 void sample(GpuStream stream, const SampleArgs& args);
 void record_samples(GpuStream stream, const RecordSamplesArgs& args);
+void rope_store(GpuStream stream, const RopeStoreArgs& args);
+void attention(GpuStream stream, const AttentionArgs& args);
+void attention_combine(GpuStream stream, const AttentionArgs& args);
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE
