@@ -47,7 +47,8 @@ foreach(architecture ${SPARROW_CUDA_ARCHITECTURES})
   list(APPEND SPARROW_CUDA_FLAGS
        "SHELL:-gencode=arch=compute_${architecture},code=sm_${architecture}")
 endforeach()
-list(APPEND SPARROW_CUDA_FLAGS "SHELL:-Werror=all-warnings" "SHELL:-Xcompiler=-Wall,-Wextra")
+# Kernels call constexpr functions that the host uses, too.
+list(APPEND SPARROW_CUDA_FLAGS --expt-relaxed-constexpr "SHELL:-Werror=all-warnings" "SHELL:-Xcompiler=-Wall,-Wextra")
 find_package(CUDAToolkit REQUIRED)
 set(SPARROW_HAVE_CUDA TRUE)
 message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION}: kernels for sm_${SPARROW_CUDA_ARCHITECTURES}")

@@ -13,13 +13,16 @@ const GpuKernels& kernel_table() {
 #endif
   static const GpuKernels kTable = {
       .name = kName,
+      .embed = embed,
       .rms_norm = rms_norm,
-      .start_sampler_slot = start_sampler_slot,
-      .sample = sample,
-      .record_samples = record_samples,
+      .linear = linear,
+      .gated_linear = gated_linear,
       .rope_store = rope_store,
       .attention = attention,
       .attention_combine = attention_combine,
+      .start_sampler_slot = start_sampler_slot,
+      .sample = sample,
+      .record_samples = record_samples,
   };
   return kTable;
 }

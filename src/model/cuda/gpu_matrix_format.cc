@@ -65,13 +65,18 @@ std::string gpu_matrix_format_name(const GpuMatrixFormat& format) {
   return fmt::format("{} g{}", type, format.group_size);
 }
 
+GpuPacking GpuMatrixFormat::packing(int64_t cols) const {
+  GpuPacking packing;
+  packing.format = type;
+  packing.has_zeros = has_zeros;
+  packing.has_f32_scales = has_f32_scales;
+  if (is_integer(type)) packing.group = group_size > 0 ? group_size : static_cast<int32_t>(cols);
+  return packing;
+}
+
 int64_t gpu_matrix_bytes(const GpuMatrixFormat& format, int64_t rows, int64_t cols) {
-  if (!is_integer(format.type)) return rows * cols * 2;
-  CHECK(format.group_size == 0 || cols % format.group_size == 0);
-  const int64_t groups = rows * (format.group_size == 0 ? 1 : cols / format.group_size);
-  const int64_t scales = groups * ((format.has_f32_scales ? 4 : 2) + (format.has_zeros ? 1 : 0));
-  if (format.type == GpuWeightFormat::kInt8) return rows * cols + scales;
-  return rows * ((cols + 1) / 2) + scales;
+  const GpuMatrixBytes bytes = gpu_matrix_bytes(format.packing(cols), rows, cols);
+  return static_cast<int64_t>(bytes.values + bytes.scales + bytes.zeros);
 }
 
 GpuMatrixFormat gpu_matrix_format(std::string_view name, const SourceTensor& tensor,

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/cuda/linear/pack_gpu_matrix.h"
 #include "model/cuda/gpu_options.h"
 #include "model/tensor_source.h"
 
@@ -22,6 +23,9 @@ struct GpuMatrixFormat {
   int32_t group_size = 0;  // inputs that share a scale: 32, 64 or 128; 0: a whole row, or no scales
   bool has_zeros = false;  // int4 with a zero point per group; without, it is 8
   bool has_f32_scales = false;  // scales of checkpoints whose scales may be fp32; else fp16
+
+  // How rows of so many columns are packed in it.
+  GpuPacking packing(int64_t cols) const;
 
   bool operator==(const GpuMatrixFormat&) const = default;
 };

@@ -265,6 +265,7 @@ Status share_not_free(const ModelConfig& config, const GpuExecutorOptions& optio
   }
   GpuExecutorOptions lower = options;
   lower.memory_utilization = share;
+  CHECK(share_of(share, device.total_bytes) <= device.free_bytes);  // else this would not end
   const Result<GpuMemoryPlan> plan = plan_gpu_memory(config, lower, device, &source);
   if (plan.ok()) {
     return resource_exhausted(text +

@@ -1,5 +1,6 @@
 #include "model/cuda/gpu_memory_plan.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +12,7 @@
 #include "model/cuda/known_gpus.h"
 #include "model/cuda/r1_shapes_test_support.h"
 #include "model/cuda/shape_tensor_source.h"
+#include "model/files/config_limits.h"
 
 namespace sparrow {
 namespace {
@@ -254,6 +256,31 @@ TEST(GpuMemoryPlan, HostileOptionsAndCards_AreRefusedByName) {
   refused_card([](auto& device) { device.free_bytes = -1; });
   refused_card([](auto& device) { device.num_sms = 0; });
   refused_card([](auto& device) { device.compute_major = 6; });
+}
+
+// Every size at the limit the readers and options allow: refused by the true sum, not by a product
+// that wrapped around.
+TEST(GpuMemoryPlan, LargestModelAndOptions_AreRefusedWithoutOverflow) {
+  ModelConfig config;
+  config.hidden_size = kMaxHiddenSize;
+  config.intermediate_size = kMaxIntermediateSize;
+  config.num_layers = kMaxLayers;
+  config.num_heads = config.num_kv_heads = kMaxHeads;
+  config.head_dim = kMaxHeadDim;
+  config.vocab_size = kMaxVocabSize;
+  config.max_position = kMaxPosition;
+  GpuExecutorOptions options;
+  options.num_slots = 4096;
+  options.max_batch_tokens = options.max_logit_rows = 1 << 16;
+  options.max_context = kMaxPosition;
+  options.batch_invariant = true;
+  const auto plan = plan_gpu_memory(config, options, card("H200"));
+  ASSERT_FALSE(plan.ok());
+  EXPECT_EQ(plan.status().code(), StatusCode::kResourceExhausted);
+  // 1,024 layers of seven matrices of 2^36 weights, two embeddings of 2^40, and vectors of fp32.
+  const double bytes = 7 * 0x1p47 + 2 * 0x1p41 + 4 * (1024.0 * (0x1p17 + 3 * 0x1p20) + 0x1p16);
+  EXPECT_NE(plan.message().find(fmt::format("weights {:.2f} GB", bytes / 1e9)), std::string::npos)
+      << plan.message();
 }
 
 TEST(GpuMemoryPlan, RandomModelsAndCards_NeverExceedTheShareOrWhatIsFree) {
