@@ -57,7 +57,8 @@ void ExecutorDriver::add_span(const Part& part) {
   span.token_begin = plan_.num_tokens();
   span.block_begin = static_cast<int32_t>(plan_.block_ids.size());
   const int end = sequence.num_computed + part.num_tokens;
-  while (static_cast<int>(sequence.blocks.size()) * kKvBlockTokens < end + num_drafts) {
+  while (static_cast<int>(sequence.blocks.size()) * executor_.limits().block_tokens <
+         end + num_drafts) {
     CHECK(!free_blocks_.empty());
     sequence.blocks.push_back(free_blocks_.back());
     free_blocks_.pop_back();

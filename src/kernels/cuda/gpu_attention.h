@@ -66,7 +66,7 @@ struct AttentionCombineItem {
 };
 
 // out = softmax(q k^T / sqrt(D)) v, causal; fp32 scores and sums.
-struct AttentionArgs {
+struct GpuAttentionArgs {
   GpuHeads heads;
   GpuKvLayer cache;
   const void* q = nullptr;  // [T][Nq * D] of x_type

@@ -35,8 +35,8 @@ struct GpuKernels {
   void (*linear)(GpuStream, const LinearArgs&) = nullptr;
   void (*gated_linear)(GpuStream, const GatedLinearArgs&) = nullptr;
   void (*rope_store)(GpuStream, const RopeStoreArgs&) = nullptr;
-  void (*attention)(GpuStream, const AttentionArgs&) = nullptr;
-  void (*attention_combine)(GpuStream, const AttentionArgs&) = nullptr;
+  void (*attention)(GpuStream, const GpuAttentionArgs&) = nullptr;
+  void (*attention_combine)(GpuStream, const GpuAttentionArgs&) = nullptr;
   void (*start_sampler_slot)(GpuStream, const StartSamplerSlotArgs&) = nullptr;
   void (*sample)(GpuStream, const SampleArgs&) = nullptr;
   void (*record_samples)(GpuStream, const RecordSamplesArgs&) = nullptr;

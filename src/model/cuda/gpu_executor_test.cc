@@ -6,16 +6,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "kernels/cpu_features.h"
 #include "kernels/cuda/gpu_test_support.h"
 #include "model/cpu_executor.h"
 #include "model/executor_driver.h"
 #include "model/generated_weights.h"
 #include "model/golden_file.h"
 #include "model/reference_forward.h"
+#include "sampling/sampler.h"
 
 namespace sparrow {
 namespace {
@@ -47,7 +50,7 @@ class GpuExecutorTest : public testing::TestWithParam<std::string> {
   std::unique_ptr<GpuExecutor> make_loaded(GeneratedWeights& weights,
                                            const GpuExecutorOptions& options = small_options()) {
     Result<std::unique_ptr<GpuExecutor>> executor = try_make(weights, options);
-    CHECK(executor.ok() && "the executor loads");
+    EXPECT_TRUE(executor.ok()) << executor.message();
     return std::move(executor).value();
   }
 };
@@ -71,7 +74,8 @@ TEST_P(GpuExecutorTest, GoldenModels_LogitsAgreeWithPyTorch) {
     const Result<GoldenFile> golden = read_golden_file(name);
     ASSERT_TRUE(golden.ok()) << golden.message();
     for (const GoldenCase& one : golden->cases) {
-      if (one.num_tokens > 300) continue;  // minutes on the twin
+      // The twin takes its time: one model with more tokens than a tile, the others short.
+      if (one.num_tokens > (name == golden_names().front() ? 300 : 17)) continue;
       GeneratedWeights weights(golden->config, golden->seed, one.weights);
       const std::unique_ptr<GpuExecutor> executor = make_loaded(weights);
       ExecutorDriver driver(*executor);
@@ -113,9 +117,9 @@ TEST_P(GpuExecutorTest, FormatsOfFiles_LogitsStayNearTheOracle) {
   }
 }
 
-TEST_P(GpuExecutorTest, GreedyTokens_AreTheCpuExecutors) {
+// Where the CPU's best logit leads by more than the two differ, the greedy token is the same.
+TEST_P(GpuExecutorTest, GreedyTokens_AreTheCpuExecutorsWhereTheMarginAllows) {
   GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);
-  const std::vector<TokenId> prompt = weights.token_ids(21);
   CpuExecutorOptions cpu_options;
   cpu_options.num_threads = 1;
   cpu_options.num_slots = 2;
@@ -123,15 +127,24 @@ TEST_P(GpuExecutorTest, GreedyTokens_AreTheCpuExecutors) {
   Result<std::unique_ptr<CpuExecutor>> cpu = make_cpu_executor(weights.config(), cpu_options);
   ASSERT_TRUE(cpu.ok()) << cpu.message();
   ASSERT_TRUE((*cpu)->load(weights).ok());
+  const std::vector<TokenId> prompt = weights.token_ids(21);
   ExecutorDriver cpu_driver(**cpu);
-  const std::vector<TokenId> expected = cpu_driver.generate(cpu_driver.add(prompt), 24);
-  for (const bool eager : {true, false}) {
-    GpuExecutorOptions options = small_options();
-    options.enforce_eager = eager;
-    const std::unique_ptr<GpuExecutor> gpu = make_loaded(weights, options);
-    ExecutorDriver driver(*gpu);
-    EXPECT_EQ(driver.generate(driver.add(prompt), 24), expected) << (eager ? "eager" : "graphs");
-  }
+  std::vector<TokenId> text = prompt;
+  const std::vector<TokenId> generated = cpu_driver.generate(cpu_driver.add(prompt), 40);
+  text.insert(text.end(), generated.begin(), generated.end());
+  const int whole = cpu_driver.add(text);
+  const int num_tokens = static_cast<int>(text.size());
+  cpu_driver.run_all(whole, num_tokens);
+  const std::unique_ptr<GpuExecutor> gpu = make_loaded(weights);
+  ExecutorDriver driver(*gpu);
+  const int sequence = driver.add(text);
+  driver.run_all(sequence, 64);
+  std::vector<int32_t> rows(text.size());
+  std::iota(rows.begin(), rows.end(), 0);
+  const std::vector<float> expected = logits_at(cpu_driver, whole, rows);
+  const std::vector<float> found = logits_at(driver, sequence, rows);
+  EXPECT_LT(relative_l2(found, expected), kBF16Error);
+  EXPECT_EQ(num_wrong_argmax(found, expected, weights.config().vocab_size), 0);
 }
 
 // The same executor, however the work is cut: within rounding (another kernel may run).
@@ -149,7 +162,7 @@ TEST_P(GpuExecutorTest, ChunksAndBatches_SameLogitsWithinRounding) {
   }
   std::vector<BlockId> order(static_cast<size_t>(executor->limits().num_blocks));
   std::iota(order.rbegin(), order.rend(), 0);
-  for (const int chunk : {1, 7, 50}) {
+  for (const int chunk : {3, 50}) {
     ExecutorDriver driver(*executor, order);
     const int sequence = driver.add(tokens), other = driver.add(weights.token_ids(90));
     for (int done = 0; done < 150; done += chunk) {
@@ -192,7 +205,8 @@ TEST_P(GpuExecutorTest, Graphs_SameTokensAsEagerInEveryBatch) {
   }
 }
 
-TEST_P(GpuExecutorTest, SampledTokens_AreTheCpuExecutors) {
+// From the same logits the CPU's sampler takes the same tokens, penalties and all.
+TEST_P(GpuExecutorTest, SampledTokens_AreTheCpuSamplers) {
   GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);
   SamplingParams params;
   params.temperature = 0.7;
@@ -202,19 +216,23 @@ TEST_P(GpuExecutorTest, SampledTokens_AreTheCpuExecutors) {
   params.seed = 17;
   params.logit_bias = {{3, 2.0f}, {50, -100.0f}};
   const std::vector<TokenId> prompt = weights.token_ids(21);
-  CpuExecutorOptions cpu_options;
-  cpu_options.num_threads = 1;
-  cpu_options.num_slots = 2;
-  cpu_options.num_blocks = 32;
-  Result<std::unique_ptr<CpuExecutor>> cpu = make_cpu_executor(weights.config(), cpu_options);
-  ASSERT_TRUE(cpu.ok() && (*cpu)->load(weights).ok());
-  ExecutorDriver cpu_driver(**cpu);
-  const std::vector<TokenId> expected = cpu_driver.generate(cpu_driver.add(prompt, params), 16);
   const std::unique_ptr<GpuExecutor> gpu = make_loaded(weights);
   ExecutorDriver driver(*gpu);
-  // The logits differ by the bf16 activations, so a pick near a boundary may differ: with this seed
-  // none does.
-  EXPECT_EQ(driver.generate(driver.add(prompt, params), 16), expected);
+  const int sequence = driver.add(prompt, params);
+  const std::vector<TokenId> found = driver.generate(sequence, 12);
+  const Result<const Kernels*> kernels = select_kernels("scalar");
+  ASSERT_TRUE(kernels.ok());
+  const Sampler sampler(**kernels, weights.config().vocab_size, {});
+  SamplerState state;
+  state.start({0, &params, prompt, 21, {}, 0});
+  Sampler::Scratch scratch;
+  std::vector<TokenLogprob> top;
+  for (int i = 0; i < 12; ++i) {
+    std::vector<float> logits = driver.logits(sequence, 20 + i);
+    const SampledToken token = sampler.sample({logits, 21 + i, {}}, state, scratch, top);
+    EXPECT_EQ(found[static_cast<size_t>(i)], token.id) << i;
+    state.record(token.id);
+  }
 }
 
 TEST_P(GpuExecutorTest, Logprobs_AreThoseOfTheLogits) {
@@ -418,8 +436,11 @@ TEST_P(GpuExecutorTest, MemoryPlan_CountsWhatIsHeld) {
     const GpuMemoryPlan& plan = (*executor)->memory_plan();
     EXPECT_EQ((*executor)->kv_bytes_per_token(), 2 * 2 * 2 * 32 * 2);
     if (GetParam() == "twin") {  // a card rounds allocations up and takes memory for itself
-      EXPECT_EQ(free_before - kept.free_bytes().value(),
-                plan.weights_bytes + plan.kv_bytes + plan.workspace_bytes);
+      const int64_t held = free_before - kept.free_bytes().value();
+      const int64_t counted = plan.weights_bytes + plan.kv_bytes + plan.workspace_bytes;
+      EXPECT_LE(held, counted);
+      // Vectors that are stacked are padded once: 2 layers, 5 vectors and 7 matrices of 3 parts each.
+      EXPECT_GE(held, counted - 2 * (5 + 3 * 7) * kGpuAlignment);
     }
   }
 }

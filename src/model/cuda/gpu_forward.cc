@@ -98,7 +98,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   rope.num_rows = num_rows;
   kernels_.rope_store(stream, rope);
   // attended = softmax(q k^T / sqrt(D)) v: [T][Nq * D]
-  AttentionArgs attention;
+  GpuAttentionArgs attention;
   attention.heads = heads;
   attention.cache = cache;
   attention.q = workspace_.q;

@@ -19,6 +19,10 @@ std::string gigabytes(int64_t bytes) {
   return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
 }
 
+int64_t aligned(int64_t bytes) {
+  return (bytes + kGpuAlignment - 1) / kGpuAlignment * kGpuAlignment;
+}
+
 int64_t share_of(double utilization, int64_t total_bytes) {
   return static_cast<int64_t>(utilization * static_cast<double>(total_bytes));
 }
@@ -293,11 +297,16 @@ Result<int64_t> gpu_weights_bytes(const TensorSource& source, const GpuExecutorO
   int64_t total = 0;
   for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
     ASSIGN_OR_RETURN(const SourceTensor tensor, source.describe(layout.name));
-    const int64_t bytes =
-        layout.is_vector ? layout.cols * static_cast<int64_t>(sizeof(float))
-                         : gpu_matrix_bytes(gpu_matrix_format(layout.name, tensor, tied, options),
-                                            layout.rows, layout.cols);
-    total += (bytes + kGpuAlignment - 1) / kGpuAlignment * kGpuAlignment;
+    if (layout.is_vector) {
+      total += aligned(layout.cols * static_cast<int64_t>(sizeof(float)));
+      continue;
+    }
+    const GpuPacking packing =
+        gpu_matrix_format(layout.name, tensor, tied, options).packing(layout.cols);
+    const GpuMatrixBytes bytes = gpu_matrix_bytes(packing, layout.rows, layout.cols);
+    for (const size_t part : {bytes.values, bytes.scales, bytes.zeros}) {
+      total += aligned(static_cast<int64_t>(part));
+    }
   }
   return total;
 }

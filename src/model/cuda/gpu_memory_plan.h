@@ -60,7 +60,7 @@ struct GpuMemoryPlan {
 // Of all layers; a multiple of 16 tokens is a whole number of blocks.
 int64_t gpu_kv_bytes_per_token(const ModelConfig& config, GpuKvFormat type);
 
-// Each matrix and vector padded to kGpuAlignment; vectors are fp32.
+// Each vector (fp32) and each part of a matrix padded to kGpuAlignment: at most so much is taken.
 Result<int64_t> gpu_weights_bytes(const TensorSource& source, const GpuExecutorOptions& options);
 
 // Chooses what the options leave open: the KV cache gets what the share leaves, at most num_slots

@@ -5,7 +5,7 @@
 
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 
-void attention(GpuStream stream, const AttentionArgs& args) {
+void attention(GpuStream stream, const GpuAttentionArgs& args) {
   if (args.num_items == 0) return;
   attention_rows(stream, args);
 }

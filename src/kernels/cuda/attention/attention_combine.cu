@@ -11,7 +11,7 @@ constexpr int kWarps = 4;
 
 template <typename X>
 __global__ void __launch_bounds__(kWarps* kWarpSize)
-    attention_combine_kernel(const AttentionArgs args) {
+    attention_combine_kernel(const GpuAttentionArgs args) {
   const AttentionCombineItem item = args.combine[blockIdx.x];
   const int64_t num_heads = args.heads.num_heads, head_dim = args.heads.head_dim;
   const int head =
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize)
 
 }  // namespace
 
-void attention_combine(GpuStream stream, const AttentionArgs& args) {
+void attention_combine(GpuStream stream, const GpuAttentionArgs& args) {
   if (args.num_combine == 0) return;
   const dim3 grid{static_cast<unsigned>(args.num_combine),
                   static_cast<unsigned>((args.heads.num_heads + kWarps - 1) / kWarps)};

@@ -8,6 +8,6 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 
 // fp32 arithmetic, any even D up to 256, any group, every card: a block for each row and KV head.
-void attention_rows(GpuStream stream, const AttentionArgs& args);
+void attention_rows(GpuStream stream, const GpuAttentionArgs& args);
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE

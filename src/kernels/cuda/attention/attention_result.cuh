@@ -12,11 +12,11 @@ namespace sparrow::SPARROW_GPU_NAMESPACE {
 // Items of at least so many rows go through matrix units where the card and the shape allow it.
 inline constexpr int kMinTileRows = 16;
 
-__host__ __device__ __forceinline__ bool has_tile_kernel(const AttentionArgs& args) {
+__host__ __device__ __forceinline__ bool has_tile_kernel(const GpuAttentionArgs& args) {
   return args.has_matrix_units && (args.heads.head_dim == 64 || args.heads.head_dim == 128);
 }
 // Decided for each item by itself: a row's bits must not depend on its neighbours in the launch.
-__host__ __device__ __forceinline__ bool goes_by_tiles(const AttentionArgs& args,
+__host__ __device__ __forceinline__ bool goes_by_tiles(const GpuAttentionArgs& args,
                                                        const AttentionItem& item) {
   return has_tile_kernel(args) && item.num_rows >= kMinTileRows;
 }
@@ -47,8 +47,8 @@ struct AttentionResult {
   float* partial_max = nullptr;
   float* partial_sum = nullptr;
 
-  __device__ __forceinline__ AttentionResult(const AttentionArgs& args, const AttentionItem& item,
-                                             int row, int head) {
+  __device__ __forceinline__ AttentionResult(const GpuAttentionArgs& args,
+                                             const AttentionItem& item, int row, int head) {
     const int64_t num_heads = args.heads.num_heads, head_dim = args.heads.head_dim;
     if (item.partial < 0) {
       out = static_cast<X*>(args.out) +

@@ -44,7 +44,7 @@ struct RowShared {
 };
 
 template <typename X, int kHeads, bool kAligned>
-__device__ __forceinline__ void load_query(const AttentionArgs& args, const RowWork& work,
+__device__ __forceinline__ void load_query(const GpuAttentionArgs& args, const RowWork& work,
                                            const ThreadPlace& place, float (&q)[kHeads][kSlice]) {
   const int head_dim = args.heads.head_dim;
   const float scale = score_scale(head_dim);
@@ -75,7 +75,7 @@ __device__ __forceinline__ void load_batch(const Element* cache, const int64_t (
 }
 
 // -1 for keys past the end of what is seen: their cells may hold anything and are not read.
-__device__ __forceinline__ void find_tokens(const AttentionArgs& args, const RowWork& work,
+__device__ __forceinline__ void find_tokens(const GpuAttentionArgs& args, const RowWork& work,
                                             int chunk, int first_key, const ThreadPlace& place,
                                             int64_t (&tokens)[kBatch]) {
   const int32_t* table = args.block_ids + work.item.block_begin;
@@ -87,7 +87,7 @@ __device__ __forceinline__ void find_tokens(const AttentionArgs& args, const Row
 }
 
 template <typename Element, bool kAligned, int kHeads>
-__device__ __forceinline__ void compute_scores(const AttentionArgs& args, const RowWork& work,
+__device__ __forceinline__ void compute_scores(const GpuAttentionArgs& args, const RowWork& work,
                                                int chunk, const ThreadPlace& place,
                                                const float (&q)[kHeads][kSlice],
                                                float (&scores)[kHeads][kChunk]) {
@@ -119,7 +119,7 @@ __device__ __forceinline__ void compute_scores(const AttentionArgs& args, const 
 
 // Warp w turns the scores of heads w, w + 4 into weights and carries their maximum and sum.
 template <int kHeads>
-__device__ __forceinline__ void update_softmax(const RowWork& work, const AttentionArgs& args,
+__device__ __forceinline__ void update_softmax(const RowWork& work, const GpuAttentionArgs& args,
                                                int chunk, RowShared<kHeads>& shared,
                                                float (&scores)[kHeads][kChunk],
                                                float (&maxima)[(kHeads + kWarps - 1) / kWarps],
@@ -152,7 +152,7 @@ __device__ __forceinline__ void update_softmax(const RowWork& work, const Attent
 }
 
 template <typename Element, bool kAligned, int kHeads>
-__device__ __forceinline__ void add_values(const AttentionArgs& args, const RowWork& work,
+__device__ __forceinline__ void add_values(const GpuAttentionArgs& args, const RowWork& work,
                                            int chunk, const ThreadPlace& place,
                                            const RowShared<kHeads>& shared,
                                            const float (&weights)[kHeads][kChunk],
@@ -184,7 +184,7 @@ __device__ __forceinline__ void add_values(const AttentionArgs& args, const RowW
 // Adds what the threads of the block hold for the same slice, lanes first, then warps in order, and
 // writes the row.
 template <typename X, int kHeads>
-__device__ __forceinline__ void write_row(const AttentionArgs& args, const RowWork& work,
+__device__ __forceinline__ void write_row(const GpuAttentionArgs& args, const RowWork& work,
                                           const ThreadPlace& place, const RowShared<kHeads>& shared,
                                           float (&out)[kHeads][kSlice]) {
   float* parts = dynamic_shared<float>();  // [warp][head][D]
@@ -218,7 +218,7 @@ __device__ __forceinline__ void write_row(const AttentionArgs& args, const RowWo
 
 template <typename X, typename Element, bool kAligned, int kHeads>
 __global__ void __launch_bounds__(kThreads)
-    attention_rows_kernel(const AttentionArgs args, int lanes_per_key, int head_tiles) {
+    attention_rows_kernel(const GpuAttentionArgs args, int lanes_per_key, int head_tiles) {
   __shared__ RowShared<kHeads> shared;
   RowWork work;
   work.item = args.items[blockIdx.x];
@@ -262,7 +262,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename X, typename Element, bool kAligned, int kHeads>
-void launch_for(GpuStream stream, const AttentionArgs& args) {
+void launch_for(GpuStream stream, const GpuAttentionArgs& args) {
   const int group = args.heads.num_heads / args.heads.num_kv_heads;
   const int head_tiles = (group + kHeads - 1) / kHeads;
   int lanes_per_key = 1;
@@ -278,7 +278,7 @@ void launch_for(GpuStream stream, const AttentionArgs& args) {
 
 // Registers hold kHeads * 16 floats a thread: few sizes, the rest is skipped by branches.
 template <typename X, typename Element>
-void launch_for_heads(GpuStream stream, const AttentionArgs& args) {
+void launch_for_heads(GpuStream stream, const GpuAttentionArgs& args) {
   const int group = args.heads.num_heads / args.heads.num_kv_heads;
   if (args.heads.head_dim % kSlice != 0) return launch_for<X, Element, false, 4>(stream, args);
   if (group <= 2) return launch_for<X, Element, true, 2>(stream, args);
@@ -287,7 +287,7 @@ void launch_for_heads(GpuStream stream, const AttentionArgs& args) {
 }
 
 template <typename X>
-void launch_for_cache(GpuStream stream, const AttentionArgs& args) {
+void launch_for_cache(GpuStream stream, const GpuAttentionArgs& args) {
   if (args.cache.format == GpuKvFormat::kBF16) {
     launch_for_heads<X, BF16>(stream, args);
   } else {
@@ -297,7 +297,7 @@ void launch_for_cache(GpuStream stream, const AttentionArgs& args) {
 
 }  // namespace
 
-void attention_rows(GpuStream stream, const AttentionArgs& args) {
+void attention_rows(GpuStream stream, const GpuAttentionArgs& args) {
   if (args.x_type == GpuFloat::kBF16) {
     launch_for_cache<BF16>(stream, args);
   } else {

@@ -25,7 +25,7 @@ class AttentionTest : public GpuTest {
     const GpuBuffer partial_max = make<float>(partials), partial_sum = make<float>(partials);
     const GpuBuffer out = make<uint16_t>(scene.q.size());
     const bool is_int8 = scene.format == GpuKvFormat::kInt8;
-    AttentionArgs args;
+    GpuAttentionArgs args;
     args.heads = heads;
     args.cache.format = scene.format;
     args.cache.keys = is_int8 ? keys8.as<void>() : keys16.as<void>();

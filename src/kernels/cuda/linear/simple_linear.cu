@@ -26,7 +26,10 @@ __device__ __forceinline__ void dot_rows(const GpuMatrix& matrix, int64_t row, c
         sums[t] = fmaf(to_float(x[int64_t{t} * matrix.cols + col]), weight, sums[t]);
     }
   }
-  for (float& sum : sums) sum = warp_sum(sum);
+#pragma unroll
+  for (int t = 0; t < kRowsOfX; ++t) {
+    if (t < num_rows) sums[t] = warp_sum(sums[t]);
+  }
 }
 
 // The output this warp computes; those beyond the matrix have none.
