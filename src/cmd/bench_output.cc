@@ -17,8 +17,11 @@ std::string json_row(const BenchRow& row, const BenchedModel& model) {
   append_number(out, "tokens_per_s", row.tokens_per_s);
   append_number(out, "tokens_per_s_min", row.tokens_per_s_min);
   append_number(out, "tokens_per_s_max", row.tokens_per_s_max);
-  append_number(out, "tokens_per_s_each", row.tokens_per_s_each);
-  if (row.test == "prefill") append_number(out, "prompt_tokens", row.prompt_tokens);
+  if (row.test == "prefill") {
+    append_number(out, "prompt_tokens", row.prompt_tokens);
+  } else {
+    append_number(out, "tokens_per_s_each", row.tokens_per_s_each);
+  }
   if (row.first_token_s > 0) {
     append_number(out, "first_token_ms", row.first_token_s * 1e3);
     append_number(out, "first_token_ms_min", row.first_token_s_min * 1e3);
@@ -80,10 +83,13 @@ void print_rows_table(const std::vector<BenchRow>& rows, const BenchedModel& mod
               "min", "max", "each", "ms/step", "GB/s", "GOPS", "share of limit");
   for (const BenchRow& row : rows) {
     if (row.test == "verify") continue;
-    const std::string step = row.test == "prefill" ? "-" : fmt::format("{:.2f}", row.step_s * 1e3);
-    std::printf("%-7s %5d %6d %9.2f %9.2f %9.2f %8.2f %8s %7.2f %8.1f  %s\n", row.test.c_str(),
+    // Prompts are computed one after the other.
+    const bool is_prefill = row.test == "prefill";
+    const std::string each = is_prefill ? "-" : fmt::format("{:.2f}", row.tokens_per_s_each);
+    const std::string step = is_prefill ? "-" : fmt::format("{:.2f}", row.step_s * 1e3);
+    std::printf("%-7s %5d %6d %9.2f %9.2f %9.2f %8s %8s %7.2f %8.1f  %s\n", row.test.c_str(),
                 row.batch, row.depth, row.tokens_per_s, row.tokens_per_s_min, row.tokens_per_s_max,
-                row.tokens_per_s_each, step.c_str(), row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9,
+                each.c_str(), step.c_str(), row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9,
                 share_text(row).c_str());
   }
   print_first_tokens(rows);

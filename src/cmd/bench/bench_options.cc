@@ -18,6 +18,8 @@ constexpr int kMostBatch = 4096;
 constexpr int kLatencyPrompt = 32, kLatencyTokens = 128, kLatencyBatch = 256;
 constexpr int kUsersPrompt = 256, kUsersTokens = 512;
 constexpr int kSetSeats = 256;  // sequences in one step
+constexpr double kUsersStepMs = 200;
+constexpr double kSetStepMs = 1e6;  // nobody waits for a token: no bound
 
 constexpr OptionSpec kBatchOptions[] = {
     {.name = "prompt-tokens",
@@ -137,8 +139,9 @@ constexpr OptionSpec kWorkloadOptions[] = {
      .group = kWorkload},
     {.name = "max-step-ms",
      .type = OptionType::kNumber,
-     .default_text = "200",
-     .help = "Predicted duration one step of a workload may take: long prompts are cut to fit",
+     .default_text = "",
+     .help = "Predicted duration one step of a workload may take: long prompts are cut to fit; "
+             "default: 200 for users, as the server, and no bound for a set of requests",
      .unit = "ms",
      .min = 1,
      .max = 60000,
@@ -171,14 +174,15 @@ std::vector<int> powers_of_two(int last) {
 }
 
 // Of the engine's steps: as many places as there are requests, at most `seats` unless the option
-// says so.
-OfflineEngineOptions engine_options(const OptionValues& values, int seats, int num_requests) {
+// says so, and steps of `step_ms` unless another option does.
+OfflineEngineOptions engine_options(const OptionValues& values, int seats, int num_requests,
+                                    double step_ms) {
   OfflineEngineOptions options;
   if (values.given("max-num-seqs")) seats = static_cast<int>(values.integer("max-num-seqs"));
   options.max_num_seqs = std::min(seats, num_requests);
   options.max_num_batched_tokens =
       std::max(static_cast<int>(values.integer("max-num-batched-tokens")), options.max_num_seqs);
-  options.max_step_ms = values.number("max-step-ms");
+  options.max_step_ms = values.given("max-step-ms") ? values.number("max-step-ms") : step_ms;
   return options;
 }
 
@@ -278,7 +282,8 @@ Result<Workload> chosen_workload(const OptionValues& values) {
 
 WorkloadOptions workload_options(const OptionValues& values, const Workload& workload) {
   WorkloadOptions options;
-  options.engine = engine_options(values, kSetSeats, static_cast<int>(workload.items.size()));
+  options.engine =
+      engine_options(values, kSetSeats, static_cast<int>(workload.items.size()), kSetStepMs);
   options.repeat = values.given("repeat") ? static_cast<int>(values.integer("repeat")) : 1;
   return options;
 }
@@ -298,7 +303,7 @@ Result<UsersOptions> users_options(const OptionValues& values) {
   if (values.given("gen-tokens")) {
     options.request.output_tokens = static_cast<int>(values.integer("gen-tokens"));
   }
-  options.engine = engine_options(values, options.num_users, options.num_users);
+  options.engine = engine_options(values, options.num_users, options.num_users, kUsersStepMs);
   return options;
 }
 

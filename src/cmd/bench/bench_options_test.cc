@@ -76,6 +76,7 @@ TEST(BenchOptions, Users_AskWithTheLengthsOfTheirProtocol) {
   EXPECT_EQ(preset->request.prompt_tokens, 256);
   EXPECT_EQ(preset->request.output_tokens, 512);
   EXPECT_EQ(preset->engine.max_num_seqs, 12) << "a place each";
+  EXPECT_EQ(preset->engine.max_step_ms, 200) << "the server's";
   const auto given = users_options(parse({"--workload", "users", "--users", "40", "--prompt-tokens",
                                           "9", "--gen-tokens", "5", "--max-num-seqs", "8"}));
   ASSERT_TRUE(given.ok()) << given.message();
@@ -99,6 +100,10 @@ TEST(BenchOptions, ASetOfRequests_HasAPlaceForEachUpTo256) {
   EXPECT_EQ(part->items.size(), 16u);
   EXPECT_EQ(workload_options(part_values, *part).engine.max_num_seqs, 16);
   EXPECT_EQ(workload_options(part_values, *part).repeat, 4);
+  EXPECT_GE(workload_options(values, *whole).engine.max_step_ms, 60000)
+      << "nobody waits for a token: prompts are not cut";
+  const OptionValues bounded = parse({"--workload", "nano-vllm", "--max-step-ms", "50"});
+  EXPECT_EQ(workload_options(bounded, *whole).engine.max_step_ms, 50);
   const auto missing = chosen_workload(parse({"--workload", "no such file"}));
   ASSERT_FALSE(missing.ok());
   EXPECT_NE(missing.message().find("no such file"), std::string::npos) << missing.message();

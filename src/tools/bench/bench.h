@@ -45,7 +45,7 @@ struct BenchRow {
   double tokens_per_s = 0;
   double tokens_per_s_min = 0;
   double tokens_per_s_max = 0;
-  double tokens_per_s_each = 0;  // of one sequence, at the median
+  double tokens_per_s_each = 0;  // decode: of one sequence, at the median
   double step_s = 0;             // of a step, at the median; prefill: of all its steps
   int prompt_tokens = 0;         // prefill: of each prompt
   // Prefill of one sequence: until its first token was sampled. 0: several sequences.
