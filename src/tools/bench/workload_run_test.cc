@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tools/bench/workload_test_support.h"
 
 namespace sparrow {
@@ -66,7 +68,9 @@ TEST(WorkloadRun, MoreRequestsThanPlaces_AllEnd) {
 // Blocks for two at their full length: the others wait, or are preempted and computed anew.
 TEST(WorkloadRun, MoreThanTheCacheHolds_StillEndsWithEveryToken) {
   const std::vector<WorkloadItem> items(9, {.prompt_tokens = 40, .output_tokens = 50});
-  TimedFake roomy, tight({}, 46);
+  ExecutorLimits limits = kTestLimits;
+  limits.num_blocks = 46;
+  TimedFake roomy, tight({}, limits);
   const auto with_room = run(roomy, workload_of(items));
   const auto report = run(tight, workload_of(items));
   ASSERT_TRUE(with_room.ok() && report.ok()) << report.message();
@@ -74,6 +78,34 @@ TEST(WorkloadRun, MoreThanTheCacheHolds_StillEndsWithEveryToken) {
   EXPECT_EQ(report->rows[0].num_ended, 9);
   EXPECT_GT(report->rows[0].work.steps, with_room->rows[0].work.steps);
   EXPECT_EQ(tight.executor->num_held_slots(), 0);
+}
+
+// A quarter of the set: the fake's work grows with the square of a sequence's length.
+TEST(WorkloadRun, NanoVllmsRequests_GoThroughTheScheduler) {
+  TimedFake fake({}, {.block_tokens = 16,
+                      .num_blocks = 64 * 126,
+                      .num_slots = 64,
+                      .max_batch_tokens = 2048,
+                      .max_context_tokens = 2016,
+                      .vocab_size = 263});
+  WorkloadOptions options;
+  options.engine.max_num_batched_tokens = 2048;
+  const Workload workload = first_items(nano_vllm_workload(), 64);
+  const auto report = run(fake, workload, options);
+  ASSERT_TRUE(report.ok()) << report.message();
+  const WorkloadRow& row = report->rows[0];
+  EXPECT_TRUE(row.is_whole);
+  EXPECT_EQ(row.num_ended, 64);
+  EXPECT_EQ(row.work.output_tokens, workload.output_tokens());
+  // The longest answer takes a step for each token. Prompts fill steps of 2,048 rows before it
+  // begins at the latest; answers beside them take at most a row for each of their tokens.
+  int longest = 0;
+  for (const WorkloadItem& item : workload.items) longest = std::max(longest, item.output_tokens);
+  EXPECT_GE(row.work.steps, longest);
+  EXPECT_LE(row.work.steps,
+            longest + (workload.prompt_tokens() + workload.output_tokens()) / 2048 + 1);
+  // A thousand sums of one millisecond: rounding grows with their number.
+  EXPECT_NEAR(row.work.share_of_limit, 0.5, 1e-9);
 }
 
 TEST(WorkloadRun, Stopped_GivesWhatWasDone) {

@@ -12,14 +12,16 @@ namespace sparrow {
 
 inline constexpr double kTestStepMs = 2;
 
+inline constexpr ExecutorLimits kTestLimits = {.block_tokens = 4,
+                                               .num_blocks = 92,
+                                               .num_slots = 4,
+                                               .max_batch_tokens = 64,
+                                               .max_context_tokens = 96,
+                                               .vocab_size = 263};
+
 struct TimedFake {
-  explicit TimedFake(FakeExecutorOptions options = {}, int num_blocks = 92) {
-    options.limits = {.block_tokens = 4,
-                      .num_blocks = num_blocks,
-                      .num_slots = 4,
-                      .max_batch_tokens = 64,
-                      .max_context_tokens = 96,
-                      .vocab_size = 263};
+  explicit TimedFake(FakeExecutorOptions options = {}, ExecutorLimits limits = kTestLimits) {
+    options.limits = limits;
     options.num_tokens = 90;  // '!' to 'z'
     options.fixed_ms = kTestStepMs;
     options.row_ms = 0;
