@@ -6,40 +6,10 @@
 #include <cstdio>
 #include <string>
 
-#include "base/json.h"
-#include "kernels/cpu_features.h"
+#include "cmd/bench/bench_json.h"
 
 namespace sparrow {
 namespace {
-
-void append_number(std::string& out, const char* name, double value) {
-  out += fmt::format(",\"{}\":", name);
-  append_json_number(out, value);
-}
-
-void append_text(std::string& out, const char* name, const std::string& value) {
-  out += fmt::format(",\"{}\":", name);
-  append_json_string(out, value);
-}
-
-// The rest of a row and its end.
-void append_run(std::string& out, const BenchedModel& model) {
-  const ModelSession& session = model.session;
-  append_number(out, "read_gb_per_s_before", model.before.bandwidth * 1e-9);
-  append_number(out, "read_gb_per_s_after", model.after.bandwidth * 1e-9);
-  append_number(out, "int8_gops", std::max(model.before.int8_peak, model.after.int8_peak) * 1e-9);
-  append_text(
-      out, "model",
-      session.location.names.size() > 1 ? session.location.names[1] : session.location.names[0]);
-  append_text(out, "format", session.format_name);
-  append_text(out, "kv_type", model.kv_type);
-  append_number(out, "kv_bytes_per_token",
-                static_cast<double>(session.executor->kv_bytes_per_token()));
-  append_text(out, "cpu", cpu_features().model_name);
-  append_text(out, "isa", session.executor->isa());
-  append_number(out, "threads", session.executor->num_threads());
-  out += '}';
-}
 
 std::string json_row(const BenchRow& row, const BenchedModel& model) {
   std::string out =
@@ -47,6 +17,16 @@ std::string json_row(const BenchRow& row, const BenchedModel& model) {
   append_number(out, "tokens_per_s", row.tokens_per_s);
   append_number(out, "tokens_per_s_min", row.tokens_per_s_min);
   append_number(out, "tokens_per_s_max", row.tokens_per_s_max);
+  if (row.test == "prefill") {
+    append_number(out, "prompt_tokens", row.prompt_tokens);
+  } else {
+    append_number(out, "tokens_per_s_each", row.tokens_per_s_each);
+  }
+  if (row.first_token_s > 0) {
+    append_number(out, "first_token_ms", row.first_token_s * 1e3);
+    append_number(out, "first_token_ms_min", row.first_token_s_min * 1e3);
+    append_number(out, "first_token_ms_max", row.first_token_s_max * 1e3);
+  }
   if (row.test != "prefill") append_number(out, "step_ms", row.step_s * 1e3);
   if (row.test == "verify") {
     append_number(out, "guesses", row.guesses);
@@ -69,21 +49,9 @@ std::string json_row(const BenchRow& row, const BenchedModel& model) {
 template <typename Row>
 void print_json(const std::vector<Row>& rows, const BenchedModel& model,
                 std::string (*text_of)(const Row&, const BenchedModel&)) {
-  std::fputs("[", stdout);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    std::printf("%s%s", i == 0 ? "" : "\n,", text_of(rows[i], model).c_str());
-  }
-  std::fputs("\n]\n", stdout);
-}
-
-void print_model(const BenchedModel& model) {
-  const CpuExecutor& executor = *model.session.executor;
-  std::printf("%s, %s, %s KV cache, %s, %d threads\n", model.session.location.path.c_str(),
-              model.session.format_name.c_str(), model.kv_type, executor.isa(),
-              executor.num_threads());
-  std::printf("measured limits: read %.1f GB/s before, %.1f after; int8 %.0f GOPS\n\n",
-              model.before.bandwidth * 1e-9, model.after.bandwidth * 1e-9,
-              std::max(model.before.int8_peak, model.after.int8_peak) * 1e-9);
+  std::vector<std::string> texts;
+  for (const Row& row : rows) texts.push_back(text_of(row, model));
+  print_json_array(texts);
 }
 
 std::string share_text(const BenchRow& row) {
@@ -94,19 +62,37 @@ std::string share_text(const BenchRow& row) {
   return text;
 }
 
-// At most 120 columns. "beside": of what read passes between the steps reached.
+// From an idle executor: the prompt and the first sampled token.
+void print_first_tokens(const std::vector<BenchRow>& rows) {
+  const char* gap = "\n";
+  for (const BenchRow& row : rows) {
+    if (row.first_token_s <= 0) continue;
+    const std::string behind = row.depth > 0 ? fmt::format(" behind {} others", row.depth) : "";
+    std::printf("%sfirst token of a prompt of %d tokens%s: %.2f ms (%.2f to %.2f)\n", gap,
+                row.prompt_tokens, behind.c_str(), row.first_token_s * 1e3,
+                row.first_token_s_min * 1e3, row.first_token_s_max * 1e3);
+    gap = "";
+  }
+}
+
+// At most 120 columns. "each": tokens/s of one sequence. "beside": of what read passes between the
+// steps reached.
 void print_rows_table(const std::vector<BenchRow>& rows, const BenchedModel& model) {
   print_model(model);
-  std::printf("%-8s %5s %7s %10s %9s %9s %9s %8s %8s  %s\n", "test", "batch", "depth", "tok/s",
-              "min", "max", "ms/step", "GB/s", "GOPS", "share of limit");
+  std::printf("%-7s %5s %6s %9s %9s %9s %8s %8s %7s %8s  %s\n", "test", "batch", "depth", "tok/s",
+              "min", "max", "each", "ms/step", "GB/s", "GOPS", "share of limit");
   for (const BenchRow& row : rows) {
     if (row.test == "verify") continue;
-    const std::string step = row.test == "prefill" ? "-" : fmt::format("{:.2f}", row.step_s * 1e3);
-    std::printf("%-8s %5d %7d %10.2f %9.2f %9.2f %9s %8.2f %8.1f  %s\n", row.test.c_str(),
+    // Prompts are computed one after the other.
+    const bool is_prefill = row.test == "prefill";
+    const std::string each = is_prefill ? "-" : fmt::format("{:.2f}", row.tokens_per_s_each);
+    const std::string step = is_prefill ? "-" : fmt::format("{:.2f}", row.step_s * 1e3);
+    std::printf("%-7s %5d %6d %9.2f %9.2f %9.2f %8s %8s %7.2f %8.1f  %s\n", row.test.c_str(),
                 row.batch, row.depth, row.tokens_per_s, row.tokens_per_s_min, row.tokens_per_s_max,
-                step.c_str(), row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9,
+                each.c_str(), step.c_str(), row.bytes_per_s * 1e-9, row.ops_per_s * 1e-9,
                 share_text(row).c_str());
   }
+  print_first_tokens(rows);
   bool has_header = false;
   for (const BenchRow& row : rows) {
     if (row.test != "verify") continue;
@@ -151,6 +137,16 @@ void print_replay_table(const std::vector<ReplayRow>& rows, const BenchedModel& 
 }
 
 }  // namespace
+
+void print_model(const BenchedModel& model) {
+  const CpuExecutor& executor = *model.session.executor;
+  std::printf("%s, %s, %s KV cache, %s, %d threads\n", model.session.location.path.c_str(),
+              model.session.format_name.c_str(), model.kv_type, executor.isa(),
+              executor.num_threads());
+  std::printf("measured limits: read %.1f GB/s before, %.1f after; int8 %.0f GOPS\n\n",
+              model.before.bandwidth * 1e-9, model.after.bandwidth * 1e-9,
+              std::max(model.before.int8_peak, model.after.int8_peak) * 1e-9);
+}
 
 void print_rows(const std::vector<BenchRow>& rows, const BenchedModel& model, bool as_json) {
   as_json ? print_json(rows, model, &json_row) : print_rows_table(rows, model);

@@ -23,6 +23,9 @@ struct BenchedModel {
   Probe before, after;
 };
 
+// The lines over every table: what runs, and the limits of the machine.
+void print_model(const BenchedModel& model);
+
 void print_rows(const std::vector<BenchRow>& rows, const BenchedModel& model, bool as_json);
 void print_rows(const std::vector<ReplayRow>& rows, const BenchedModel& model, bool as_json);
 

@@ -36,18 +36,11 @@ int verify_positions(const BenchOptions& options) {
   return rows * verify_steps(options);  // if every guess should be right
 }
 
-struct Work {
-  double tokens = 0;
-  double bytes = 0;
-  double ops = 0;  // of weights
-  double attention_ops = 0;
-};
-
-Work prefill_work(const BenchCost& cost, const BenchOptions& options, int batch, int depth,
-                  int max_batch_tokens) {
+StepWork prefill_work(const BenchCost& cost, const BenchOptions& options, int batch, int depth,
+                      int max_batch_tokens) {
   const double prompt = options.prompt_tokens;
   const int steps = (options.prompt_tokens + max_batch_tokens - 1) / max_batch_tokens;
-  Work work;
+  StepWork work;
   work.tokens = prompt * batch;
   // What lies in the cache is read once per step at least; K and V of the prompt are written once.
   work.bytes = batch * (steps * (cost.weight_bytes_per_step + depth * cost.kv_bytes_per_token) +
@@ -59,12 +52,12 @@ Work prefill_work(const BenchCost& cost, const BenchOptions& options, int batch,
 
 // `num_steps` steps of `rows` tokens a sequence, the first of them at position `depth`; a sequence
 // grows by `growth` tokens a step.
-Work step_work(const BenchCost& cost, int batch, int num_steps, int rows, double depth,
-               double growth) {
+StepWork step_work(const BenchCost& cost, int batch, int num_steps, int rows, double depth,
+                   double growth) {
   const double steps = num_steps;
   const double mean_context = depth + growth * (steps - 1) / 2 + (rows + 1) / 2.0;
   const double mean_read = depth + growth * (steps - 1) / 2 + rows;
-  Work work;
+  StepWork work;
   work.tokens = steps * batch * rows;
   work.bytes = steps * (cost.weight_bytes_per_step + batch * mean_read * cost.kv_bytes_per_token);
   work.ops = work.tokens * (cost.ops_per_token + cost.ops_per_logit_row);
@@ -77,8 +70,6 @@ struct DecodeTimes {
   std::vector<double> seconds;
   std::vector<double> read_bytes_per_s;
 };
-
-double time_at(double amount, double rate) { return rate > 0 ? amount / rate : 0; }
 
 class Bench {
  public:
@@ -143,20 +134,22 @@ class Bench {
     DecodeTimes decodes;
     const Status status =
         time_batch_runs(sequences, batch, depth, decode_depth, prefill_seconds, decodes);
-    add_row({.test = "prefill", .batch = batch, .depth = depth}, prefill_seconds, 0,
+    BenchRow prompts{.test = "prefill", .batch = batch, .depth = depth};
+    prompts.prompt_tokens = options_.prompt_tokens;
+    add_row(std::move(prompts), prefill_seconds, 0,
             prefill_work(cost_, options_, batch, depth, executor_limits_.max_batch_tokens));
-    const Work work = step_work(cost_, batch, options_.gen_tokens, 1, decode_depth, 1);
+    const StepWork work = step_work(cost_, batch, options_.gen_tokens, 1, decode_depth, 1);
     BenchRow row{.test = "decode", .batch = batch, .depth = decode_depth};
     set_beside(row, decodes, work);
     add_row(std::move(row), decodes.seconds, options_.gen_tokens, work);
     return status;
   }
 
-  static void set_beside(BenchRow& row, const DecodeTimes& decodes, const Work& work) {
+  static void set_beside(BenchRow& row, const DecodeTimes& decodes, const StepWork& work) {
     if (decodes.read_bytes_per_s.empty()) return;
     std::vector<double> shares;
     for (size_t run = 0; run < decodes.read_bytes_per_s.size(); ++run) {
-      shares.push_back(time_at(work.bytes, decodes.read_bytes_per_s[run]) / decodes.seconds[run]);
+      shares.push_back(work.bytes / decodes.read_bytes_per_s[run] / decodes.seconds[run]);
     }
     row.read_bytes_per_s_beside = spread_of(decodes.read_bytes_per_s).median;
     row.share_of_read_beside = spread_of(shares).median;
@@ -245,20 +238,25 @@ class Bench {
     return ok_status();
   }
 
-  void add_row(BenchRow row, const std::vector<double>& seconds, int num_steps, const Work& work) {
+  void add_row(BenchRow row, const std::vector<double>& seconds, int num_steps,
+               const StepWork& work) {
     if (seconds.empty()) return;
     const Spread time = spread_of(seconds);
     row.tokens_per_s = work.tokens / time.median;
     row.tokens_per_s_min = work.tokens / time.high;
     row.tokens_per_s_max = work.tokens / time.low;
+    row.tokens_per_s_each = row.tokens_per_s / std::max(row.batch, 1);
     row.step_s = time.median / std::max(num_steps, 1);
+    if (row.test == "prefill" && row.batch == 1) {
+      row.first_token_s = time.median;
+      row.first_token_s_min = time.low;
+      row.first_token_s_max = time.high;
+    }
     row.bytes_per_s = work.bytes / time.median;
     row.ops_per_s = (work.ops + work.attention_ops) / time.median;
-    const double memory_s = time_at(work.bytes, limits_.read_bytes_per_s);
-    const double compute_s = time_at(work.ops, limits_.ops_per_s) +
-                             time_at(work.attention_ops, limits_.attention_ops_per_s);
-    row.limit = memory_s >= compute_s ? "bandwidth" : "compute";
-    row.share_of_limit = std::max(memory_s, compute_s) / time.median;
+    row.limit =
+        memory_seconds(work, limits_) >= compute_seconds(work, limits_) ? "bandwidth" : "compute";
+    row.share_of_limit = limit_seconds(work, limits_) / time.median;
     rows_.push_back(std::move(row));
   }
 

@@ -22,6 +22,7 @@
 
 #include "base/status.h"
 #include "model/executor.h"
+#include "tools/bench/step_work.h"
 
 namespace sparrow {
 
@@ -34,24 +35,6 @@ struct BenchOptions {
   std::vector<int> guesses = {};  // of a step; empty: no verify rows
 };
 
-// What one step must move and compute, from the model's shapes.
-struct BenchCost {
-  double weight_bytes_per_step = 0;      // every weight but the embedding table, once
-  double kv_bytes_per_token = 0;         // K and V of one cached token, all layers
-  double ops_per_token = 0;              // 2 x weights of the linear layers, without the head
-  double ops_per_logit_row = 0;          // 2 x weights of the head
-  double attention_ops_per_context = 0;  // per token and cached token
-};
-
-// Measured on this machine, just before; 0: unknown, no limit.
-struct MachineLimits {
-  double read_bytes_per_s = 0;     // best read pass of all threads
-  double ops_per_s = 0;            // peak of the multiply-add the format uses, all threads
-  double attention_ops_per_s = 0;  // of the one attention uses
-  // One read pass now, bytes per second; runs between the steps of decode rows. Empty: none.
-  std::function<double()> read_pass = {};
-};
-
 struct BenchRow {
   std::string test;  // "prefill", "decode" or "verify"
   int batch = 0;
@@ -62,7 +45,13 @@ struct BenchRow {
   double tokens_per_s = 0;
   double tokens_per_s_min = 0;
   double tokens_per_s_max = 0;
-  double step_s = 0;  // of a step, at the median; prefill: of all its steps
+  double tokens_per_s_each = 0;  // decode: of one sequence, at the median
+  double step_s = 0;             // of a step, at the median; prefill: of all its steps
+  int prompt_tokens = 0;         // prefill: of each prompt
+  // Prefill of one sequence: until its first token was sampled. 0: several sequences.
+  double first_token_s = 0;
+  double first_token_s_min = 0;
+  double first_token_s_max = 0;
   // Verify: the step against one without guesses. A draft pays when more guesses are right than
   // this is above 1.
   double step_ratio = 0;

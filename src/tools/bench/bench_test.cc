@@ -41,6 +41,13 @@ TEST(Bench, EveryBatch_GivesAPrefillAndADecodeRow) {
   EXPECT_EQ(rows[3].test, "decode");
   EXPECT_EQ(rows[3].batch, 4);
   EXPECT_EQ(rows[3].depth, 40) << "it goes on behind the prompts";
+  EXPECT_DOUBLE_EQ(rows[3].tokens_per_s_each * 4, rows[3].tokens_per_s);
+  EXPECT_EQ(rows[0].prompt_tokens, 40);
+  EXPECT_DOUBLE_EQ(rows[0].first_token_s, 40 / rows[0].tokens_per_s);
+  EXPECT_LE(rows[0].first_token_s_min, rows[0].first_token_s);
+  EXPECT_LE(rows[0].first_token_s, rows[0].first_token_s_max);
+  EXPECT_EQ(rows[1].first_token_s, 0) << "a decode row";
+  EXPECT_EQ(rows[2].first_token_s, 0) << "prompts of several, one behind the other";
   for (const BenchRow& row : rows) {
     EXPECT_LE(row.tokens_per_s_min, row.tokens_per_s);
     EXPECT_LE(row.tokens_per_s, row.tokens_per_s_max);

@@ -12,4 +12,11 @@ Spread spread_of(std::vector<double> values) {
   return {median, values.front(), values.back()};
 }
 
+Percentiles percentiles_of(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  const auto at = [&](size_t percent) { return values[(values.size() * percent + 99) / 100 - 1]; };
+  return {at(50), at(95), values.back()};
+}
+
 }  // namespace sparrow

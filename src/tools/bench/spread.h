@@ -1,5 +1,5 @@
 #pragma once
-// Median and range of a few measurements. Pure.
+// Median and range of a few measurements, percentiles of many. Pure.
 
 #include <vector>
 
@@ -11,5 +11,12 @@ struct Spread {
 
 // Of at least one value.
 Spread spread_of(std::vector<double> values);
+
+struct Percentiles {
+  double p50 = 0, p95 = 0, max = 0;
+};
+
+// By nearest rank: the smallest value that so many percent of all do not exceed. Zeros of no value.
+Percentiles percentiles_of(std::vector<double> values);
 
 }  // namespace sparrow
