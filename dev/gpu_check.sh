@@ -18,10 +18,11 @@ deps=.gpu_deps
 
 say() { printf 'gpu_check: %s\n' "$*"; }
 
-# pip puts cmake, ctest and ninja where PATH may not reach.
-add_pip_tools() {
+# pip puts cmake, ctest and ninja where PATH may not reach, and nvcc often stands beside it too.
+add_tools() {
   local folder
-  for folder in "$(python3 -m site --user-base 2>/dev/null)/bin" \
+  for folder in ${CUDA_HOME:+"$CUDA_HOME/bin"} ${CUDA_PATH:+"$CUDA_PATH/bin"} \
+                "$(python3 -m site --user-base 2>/dev/null)/bin" \
                 "$(python3 -c 'import cmake; print(cmake.CMAKE_BIN_DIR)' 2>/dev/null)" \
                 "$(python3 -c 'import ninja; print(ninja.BIN_DIR)' 2>/dev/null)"; do
     [ ! -d "$folder" ] || PATH="$PATH:$folder"
@@ -55,7 +56,7 @@ mode="${1:-}"
 [ "$#" = 0 ] || shift
 case "$mode" in
   deps) python3 dev/gpu/bundle.py "$deps" "$@" ;;
-  build) add_pip_tools; build_cut "$@" ;;
-  run) add_pip_tools; exec python3 dev/gpu/run.py --build "$build" --out "${OUT:-$build/out}" "$@" ;;
+  build) add_tools; build_cut "$@" ;;
+  run) add_tools; exec python3 dev/gpu/run.py --build "$build" --out "${OUT:-$build/out}" "$@" ;;
   *) sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

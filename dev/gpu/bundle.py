@@ -89,7 +89,9 @@ def source_digest(root=ROOT):
 
 
 def git_commit(root=ROOT):
-    """The commit, with "-changed" behind it when tracked files differ; empty without git."""
+    """The commit, with "-changed" behind it when tracked files differ; empty where git or the history is missing."""
+    if not (root / ".git").exists() or shutil.which("git") is None:  # a copy may lie inside a repository of others
+        return ""
     run = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
     if run.returncode != 0:
         return ""

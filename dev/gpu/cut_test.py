@@ -37,6 +37,11 @@ class Cut(unittest.TestCase):
     def test_a_header_that_is_not_there(self):
         self.assertEqual(self.problems({"src/model/a.cc": '#include "model/gone.h"\n'}), ['src/model/a.cc: cut: "model/gone.h" is not in the tree'])
 
+    def test_no_history_no_commit(self):
+        self.assertRegex(bundle.git_commit(), "^([0-9a-f]{40}(-changed)?)?$")
+        with tempfile.TemporaryDirectory(dir=bundle.ROOT / "dev") as inside_another_repository:
+            self.assertEqual(bundle.git_commit(pathlib.Path(inside_another_repository)), "")
+
     def test_digest_tells_a_change(self):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)

@@ -40,7 +40,7 @@ SANITIZER_CASES = [
     ("racecheck", r"^kernels_", "*"),
 ]
 GRACE_S = 5
-LIMITS_S = {"test": 150, "sanitizer": 45, "synth": 40, "bench": 60, "peer": 100, "tool": 20}
+LIMITS_S = {"test": 150, "sanitizer": 45, "synth": 60, "bench": 60, "peer": 100, "tool": 20}
 
 
 @dataclasses.dataclass
@@ -194,7 +194,7 @@ def run_tests(steps, args):
     junit = args.out / "ctest.xml"
     junit.unlink(missing_ok=True)
     steps.run("tests", LIMITS_S["test"],
-              ["ctest", "--test-dir", str(args.build), "-L", f"^{args.label}$", "--no-tests=error", "--output-on-failure",
+              ["ctest", "--test-dir", str(args.build), "-L", f"^({args.label})$", "--no-tests=error", "--output-on-failure",
                "-j", str(min(4, os.cpu_count() or 1)), "--output-junit", str(junit)],
               env={"GTEST_OUTPUT": f"xml:{reports}/"})
     programs = report.parse_ctest_junit(junit.read_text(errors="replace")) if junit.exists() else []
@@ -209,7 +209,7 @@ def run_tests(steps, args):
 
 def listed_tests(args):
     """name -> command of the tests with the label."""
-    run = subprocess.run(["ctest", "--test-dir", str(args.build), "-L", f"^{args.label}$", "--show-only=json-v1"],
+    run = subprocess.run(["ctest", "--test-dir", str(args.build), "-L", f"^({args.label})$", "--show-only=json-v1"],
                          capture_output=True, text=True, timeout=LIMITS_S["tool"])
     if run.returncode != 0:
         return {}
