@@ -75,7 +75,7 @@ fuzz:
 	@dev/fuzz.sh $(ARGS)
 
 format:
-	@git ls-files '*.cc' '*.h' | xargs clang-format-14 -i
+	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format-14 -i
 
 clean:
 	rm -rf build

@@ -30,7 +30,7 @@ THIRD_PARTY = {
     r"curl/": ["tools/pull/http_client.cc"],
     r"openssl/": ["tools/pull/digest.cc", "http/", "api/auth", "base/"],
     r"sqlite3": ["store/"],
-    r"cuda|cublas|nccl|nvml": ["kernels/cuda", "tensor/device_buffer", "model/cuda_"],
+    r"cuda|cublas|nccl|nvml": ["kernels/cuda", "tensor/device_buffer", "model/cuda/"],
     r"(imm|xmm|emm|arm_neon|x86)intrin\.h|arm_neon": ["kernels/"],
 }
 
@@ -50,7 +50,7 @@ BANNED = [
 ]
 
 
-def source_files(root, suffixes=(".h", ".cc")):
+def source_files(root, suffixes=(".h", ".cc", ".cuh", ".cu")):
     src = root / "src"
     return sorted(p for p in src.rglob("*") if p.suffix in suffixes and p.is_file())
 
@@ -149,7 +149,7 @@ def check_sizes(root, _):
                 problems.append(f"{name}:{number}: sizes: {len(line)} columns, the limit is {COLUMNS}; run make format")
         if not is_test(name):
             for begin, length in function_lengths(lines):
-                if length > FUNCTION_LINES and path.suffix == ".cc":
+                if length > FUNCTION_LINES and path.suffix in (".cc", ".cu", ".cuh"):
                     problems.append(f"{name}:{begin}: sizes: a body of {length} lines, the limit is {FUNCTION_LINES}; move branches up and loops down")
     for folder, count in counts.items():
         if count > FOLDER_FILES:
@@ -176,7 +176,7 @@ def check_dead(root, _):
     for path in list((root / "src").rglob("CMakeLists.txt")) + list((root / "tests").rglob("CMakeLists.txt")) + list((root / "dev").rglob("CMakeLists.txt")):
         named += path.read_text()
     problems = []
-    for path in source_files(root, (".cc",)):
+    for path in source_files(root, (".cc", ".cu")):
         if not re.search(r"(^|[\s/(])" + re.escape(path.name) + r"\b", named):
             problems.append(f"src/{rel(root, path)}:1: dead: not in any CMakeLists.txt; add it or remove it")
     return problems

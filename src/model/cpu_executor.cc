@@ -1,5 +1,7 @@
 #include "model/cpu_executor.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <chrono>
 #include <optional>
@@ -8,6 +10,7 @@
 #include "model/cpu_forward.h"
 #include "model/cpu_head.h"
 #include "model/cpu_step_sizes.h"
+#include "model/plan_checks.h"
 
 namespace sparrow {
 
@@ -71,28 +74,6 @@ struct CpuExecutor::Impl {
   std::array<StepResult, 2> results;  // by ticket: the previous one is still read
 };
 
-namespace {
-
-// The plan comes from our scheduler: a contradiction is a defect of ours.
-void check_span(const Span& span, const BatchPlan& plan, const ExecutorLimits& limits) {
-  CHECK(span.num_tokens >= 1 && span.first_position >= 0);
-  CHECK(span.num_logit_rows >= 0 && span.num_logit_rows <= span.num_tokens);
-  CHECK(span.num_drafts == 0 || span.num_logit_rows == span.num_drafts + 1);
-  CHECK(span.first_position <= limits.max_context_tokens - span.num_tokens);
-  CHECK(span.token_begin >= 0 && span.token_begin <= plan.num_tokens() - span.num_tokens);
-  const int32_t wanted =
-      (span.first_position + span.num_tokens + limits.block_tokens - 1) / limits.block_tokens;
-  CHECK(span.block_begin >= 0 && span.num_blocks >= wanted);
-  CHECK(static_cast<size_t>(span.block_begin) + static_cast<size_t>(span.num_blocks) <=
-        plan.block_ids.size());
-  for (int32_t i = 0; i < wanted; ++i) {
-    const BlockId block = plan.block_ids[static_cast<size_t>(span.block_begin + i)];
-    CHECK(block >= 0 && block < limits.num_blocks);
-  }
-}
-
-}  // namespace
-
 CpuExecutor::CpuExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 CpuExecutor::~CpuExecutor() = default;
 
@@ -129,22 +110,18 @@ Status CpuExecutor::load(TensorSource& source) {
 Ticket CpuExecutor::begin(const BatchPlan& plan) {
   Impl& impl = *impl_;
   CHECK(impl.weights.has_value() && impl.in_flight == nullptr);
-  CHECK(!plan.empty() && plan.num_tokens() <= impl.options.max_batch_tokens);
+  check_plan(plan, limits());
   impl.begun = std::chrono::steady_clock::now();
   impl.pool.pin_caller();
   impl.start_slots(plan);
   impl.in_flight = &plan;
   impl.sampled = false;
   impl.tokens.clear();
-  const ExecutorLimits bounds = limits();
   for (const Span& span : plan.spans) {
-    check_span(span, plan, bounds);
     CHECK(impl.head.is_held(span.slot));
-    CHECK(span.token_begin == static_cast<int32_t>(impl.tokens.size()));  // rows in plan order
     for (int32_t i = 0; i < span.num_tokens; ++i) {
       TokenId token = plan.token_ids[static_cast<size_t>(span.token_begin + i)];
       if (token == kPendingToken) token = impl.head.last_token(span.slot);
-      CHECK(token >= 0 && token < impl.config.vocab_size);
       impl.tokens.push_back(token);
     }
   }
@@ -186,6 +163,13 @@ const StepResult& CpuExecutor::wait(Ticket ticket) {
 
 void CpuExecutor::release(SlotId slot) { impl_->head.release_slot(slot); }
 
+std::string CpuExecutor::device_text() const {
+  return fmt::format("CPU ({}, {} threads)", isa(), num_threads());
+}
+std::vector<std::string> CpuExecutor::memory_lines() const {
+  return memory_plan_lines(impl_->plan);
+}
+int64_t CpuExecutor::memory_budget_bytes() const { return impl_->plan.available_bytes; }
 const MemoryPlan& CpuExecutor::memory_plan() const { return impl_->plan; }
 const char* CpuExecutor::isa() const { return impl_->kernels.name; }
 int CpuExecutor::num_threads() const { return impl_->pool.num_threads(); }

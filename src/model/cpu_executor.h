@@ -14,9 +14,9 @@
 //   RETURN_IF_ERROR(executor->load(*model.weights));
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <span>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "model/cpu_memory_plan.h"
@@ -26,7 +26,7 @@
 
 namespace sparrow {
 
-class CpuExecutor final : public Executor {
+class CpuExecutor final : public ModelExecutor {
  public:
   ~CpuExecutor() override;
 
@@ -37,20 +37,17 @@ class CpuExecutor final : public Executor {
   void sample(Ticket ticket, const TokenMasks& masks) override;
   const StepResult& wait(Ticket ticket) override;
   void release(SlotId slot) override;
+  std::string device_text() const override;
+  std::vector<std::string> memory_lines() const override;
+  int64_t memory_budget_bytes() const override;
+  int64_t weights_bytes_per_token() const override;
+  int64_t kv_bytes_per_token() const override;
+  void set_logits_probe(LogitsProbe probe) override;
 
   // For the start-up log; exact after load().
   const MemoryPlan& memory_plan() const;
   const char* isa() const;  // "avx512"
   int num_threads() const;
-  // Bytes of weights read for one decoded token (everything but the embedding table) and bytes of
-  // KV cache read per token of context: for shares of the memory bandwidth.
-  int64_t weights_bytes_per_token() const;
-  int64_t kv_bytes_per_token() const;
-
-  // For tests and for tools that compare models, never for serving: sees the logits of every
-  // sampled row before the sampler does (token_index: the row in plan.token_ids).
-  using LogitsProbe = std::function<void(int32_t token_index, std::span<const float> logits)>;
-  void set_logits_probe(LogitsProbe probe);
 
  private:
   friend Result<std::unique_ptr<CpuExecutor>> make_cpu_executor(const ModelConfig& config,

@@ -90,6 +90,20 @@ int64_t available_memory_bytes() {
   return available;
 }
 
+std::vector<std::string> memory_plan_lines(const MemoryPlan& plan) {
+  const auto size_text = [](int64_t bytes) {
+    return bytes >= 1'000'000'000 ? gigabytes(bytes)
+                                  : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+  };
+  return {
+      fmt::format("Memory plan: weights {}, KV cache {} ({} blocks of {} tokens), workspace {}, "
+                  "of {} available",
+                  size_text(plan.weights_bytes), size_text(plan.kv_bytes), plan.num_blocks,
+                  kKvBlockTokens, size_text(plan.workspace_bytes), size_text(plan.available_bytes)),
+      fmt::format("Maximum sequence: {} tokens; {:.1f} sequences of that length fit at once",
+                  plan.max_context, plan.full_sequences())};
+}
+
 double MemoryPlan::full_sequences() const {
   return static_cast<double>(num_blocks) * kKvBlockTokens / std::max(max_context, 1);
 }

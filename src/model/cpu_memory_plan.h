@@ -5,6 +5,8 @@
 //   ASSIGN_OR_RETURN(MemoryPlan plan, plan_cpu_memory(config, options, &source));
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "model/cpu_options.h"
@@ -33,6 +35,9 @@ struct MemoryPlan {
 // exceeds the available memory. Without a source, weights are not counted.
 Result<MemoryPlan> plan_cpu_memory(const ModelConfig& config, const CpuExecutorOptions& options,
                                    const TensorSource* source = nullptr);
+
+// The plan as lines for the start-up log.
+std::vector<std::string> memory_plan_lines(const MemoryPlan& plan);
 
 // Bytes this process can still get: MemAvailable, and the limits of its control group. 0: unknown.
 int64_t available_memory_bytes();

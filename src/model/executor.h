@@ -15,7 +15,10 @@
 // begin() is welcome; a begin() that threw has started no slot.
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "core/batch_plan.h"
@@ -54,6 +57,27 @@ class Executor {
   // Valid until the next begin() but one.
   virtual const StepResult& wait(Ticket ticket) = 0;
   virtual void release(SlotId slot) = 0;
+};
+
+// An executor that computes a model (the others play one in tests): what a session shows of it, and
+// what tests and tools that compare models need. Same thread.
+class ModelExecutor : public Executor {
+ public:
+  // Where it computes and with what: "CPU (avx512, 2 threads)", "NVIDIA H200 (sm_90)".
+  virtual std::string device_text() const = 0;
+  // The exact memory plan, a line each, for the start-up log.
+  virtual std::vector<std::string> memory_lines() const = 0;
+  // What the plan was held against: the device's memory, or the share of it we may use.
+  virtual int64_t memory_budget_bytes() const = 0;
+  // Bytes of weights read for one decoded token (everything but the embedding table) and bytes of
+  // KV cache read per token of context: for shares of the memory bandwidth.
+  virtual int64_t weights_bytes_per_token() const = 0;
+  virtual int64_t kv_bytes_per_token() const = 0;
+
+  // Never for serving: sees the logits of every sampled row before the sampler does (token_index:
+  // the row in plan.token_ids).
+  using LogitsProbe = std::function<void(int32_t token_index, std::span<const float> logits)>;
+  virtual void set_logits_probe(LogitsProbe probe) = 0;
 };
 
 }  // namespace sparrow

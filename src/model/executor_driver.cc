@@ -4,7 +4,7 @@
 
 namespace sparrow {
 
-ExecutorDriver::ExecutorDriver(CpuExecutor& executor, std::vector<BlockId> block_order)
+ExecutorDriver::ExecutorDriver(ModelExecutor& executor, std::vector<BlockId> block_order)
     : executor_(executor), free_blocks_(std::move(block_order)) {
   const ExecutorLimits limits = executor.limits();
   if (free_blocks_.empty()) {

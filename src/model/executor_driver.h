@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "model/cpu_executor.h"
+#include "model/executor.h"
 
 namespace sparrow {
 
@@ -25,7 +25,7 @@ class ExecutorDriver {
   };
 
   // Blocks are handed out in the given order (empty: ascending), dirty or not.
-  explicit ExecutorDriver(CpuExecutor& executor, std::vector<BlockId> block_order = {});
+  explicit ExecutorDriver(ModelExecutor& executor, std::vector<BlockId> block_order = {});
   ~ExecutorDriver();
 
   int add(std::vector<TokenId> tokens, SamplingParams params = greedy());
@@ -62,7 +62,7 @@ class ExecutorDriver {
   const Sequence& at(int sequence) const { return *sequences_.at(static_cast<size_t>(sequence)); }
   void add_span(const Part& part);
 
-  CpuExecutor& executor_;
+  ModelExecutor& executor_;
   std::vector<BlockId> free_blocks_;  // the next one last
   std::vector<SlotId> free_slots_;
   std::vector<std::unique_ptr<Sequence>> sequences_;

@@ -1,0 +1,51 @@
+// Merges the partial results of rows whose positions were split over several items (Milakov,
+// Gimelshein 2018), always in index order: one warp a head of a row.
+#include "kernels/cuda/attention/attention_result.cuh"
+#include "kernels/cuda/gpu_floats.cuh"
+#include "kernels/cuda/gpu_launchers.h"
+
+namespace sparrow::SPARROW_GPU_NAMESPACE {
+namespace {
+
+constexpr int kWarps = 4;
+
+template <typename X>
+__global__ void __launch_bounds__(kWarps* kWarpSize)
+    attention_combine_kernel(const AttentionArgs args) {
+  const AttentionCombineItem item = args.combine[blockIdx.x];
+  const int64_t num_heads = args.heads.num_heads, head_dim = args.heads.head_dim;
+  const int head =
+      static_cast<int>(blockIdx.y) * kWarps + static_cast<int>(threadIdx.x) / kWarpSize;
+  if (item.row < 0 || head >= num_heads) return;
+  float maximum = minus_infinity();
+  for (int p = 0; p < item.num_partials; ++p) {
+    const int64_t partial = item.first_partial + int64_t{p} * item.stride;
+    maximum = fmaxf(maximum, args.partial_max[partial * num_heads + head]);
+  }
+  X* out = static_cast<X*>(args.out) + (item.row * num_heads + head) * head_dim;
+  for (int dim = static_cast<int>(threadIdx.x) % kWarpSize; dim < head_dim; dim += kWarpSize) {
+    float sum = 0, value = 0;
+    for (int p = 0; p < item.num_partials; ++p) {
+      const int64_t index = (item.first_partial + int64_t{p} * item.stride) * num_heads + head;
+      const float weight = weight_of(args.partial_max[index], maximum);
+      sum = fmaf(args.partial_sum[index], weight, sum);
+      value = fmaf(args.partial_out[index * head_dim + dim], weight, value);
+    }
+    from_float(value * inverse_of_sum(sum), out[dim]);
+  }
+}
+
+}  // namespace
+
+void attention_combine(GpuStream stream, const AttentionArgs& args) {
+  if (args.num_combine == 0) return;
+  const dim3 grid{static_cast<unsigned>(args.num_combine),
+                  static_cast<unsigned>((args.heads.num_heads + kWarps - 1) / kWarps)};
+  if (args.x_type == GpuFloat::kBF16) {
+    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, attention_combine_kernel<BF16>, args);
+  } else {
+    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, attention_combine_kernel<F16>, args);
+  }
+}
+
+}  // namespace sparrow::SPARROW_GPU_NAMESPACE

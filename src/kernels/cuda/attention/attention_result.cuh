@@ -1,0 +1,82 @@
+#pragma once
+// What the attention kernels share about their results: scores are kept in units of log2, and a row
+// leaves a block as a result or as a partial one.
+
+#include <cmath>
+
+#include "kernels/cuda/gpu_attention.h"
+#include "kernels/cuda/gpu_floats.cuh"
+
+namespace sparrow::SPARROW_GPU_NAMESPACE {
+
+// Items of at least so many rows go through matrix units where the card and the shape allow it.
+inline constexpr int kMinTileRows = 16;
+
+__host__ __device__ __forceinline__ bool has_tile_kernel(const AttentionArgs& args) {
+  return args.has_matrix_units && (args.heads.head_dim == 64 || args.heads.head_dim == 128);
+}
+// Decided for each item by itself: a row's bits must not depend on its neighbours in the launch.
+__host__ __device__ __forceinline__ bool goes_by_tiles(const AttentionArgs& args,
+                                                       const AttentionItem& item) {
+  return has_tile_kernel(args) && item.num_rows >= kMinTileRows;
+}
+
+__device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
+
+// softmax(s / sqrt(D)) as powers of two: s is multiplied by log2(e) / sqrt(D).
+__device__ __forceinline__ float score_scale(int head_dim) {
+  return __fdiv_rn(1.44269504f, __fsqrt_rn(static_cast<float>(head_dim)));
+}
+
+// 2^(score - maximum); 0 for a masked score, also where nothing is seen and both are -infinity.
+__device__ __forceinline__ float weight_of(float score, float maximum) {
+  return maximum == minus_infinity() ? 0.0f : exp2f(score - maximum);
+}
+
+// Positions that row `row` of an item sees end here.
+__device__ __forceinline__ int visible_end(const AttentionItem& item, int row) {
+  return min(item.kv_end, item.first_position + row + 1);
+}
+
+// Where the result of one head of one row goes. sum_of_row: of the weights; with sum 0 (nothing
+// seen) a result is zeros and a partial result one that combine() ignores.
+template <typename X>
+struct AttentionResult {
+  X* out = nullptr;  // [D]; null: a partial result
+  float* partial_out = nullptr;
+  float* partial_max = nullptr;
+  float* partial_sum = nullptr;
+
+  __device__ __forceinline__ AttentionResult(const AttentionArgs& args, const AttentionItem& item,
+                                             int row, int head) {
+    const int64_t num_heads = args.heads.num_heads, head_dim = args.heads.head_dim;
+    if (item.partial < 0) {
+      out = static_cast<X*>(args.out) +
+            ((int64_t{item.first_row} + row) * num_heads + head) * head_dim;
+      return;
+    }
+    const int64_t index = (int64_t{item.partial} + row) * num_heads + head;
+    partial_out = args.partial_out + index * head_dim;
+    partial_max = args.partial_max + index;
+    partial_sum = args.partial_sum + index;
+  }
+  __device__ __forceinline__ void write(int dim, float value, float inverse_sum) const {
+    if (out != nullptr) {
+      from_float(value * inverse_sum, out[dim]);
+    } else {
+      partial_out[dim] = value;
+    }
+  }
+  // By one thread.
+  __device__ __forceinline__ void write_state(float maximum, float sum) const {
+    if (out != nullptr) return;
+    *partial_max = maximum;
+    *partial_sum = sum;
+  }
+};
+
+__device__ __forceinline__ float inverse_of_sum(float sum) {
+  return sum > 0.0f ? __fdiv_rn(1.0f, sum) : (sum == 0.0f ? 0.0f : sum);  // NaN stays NaN
+}
+
+}  // namespace sparrow::SPARROW_GPU_NAMESPACE

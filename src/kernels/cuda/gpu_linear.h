@@ -1,0 +1,65 @@
+#pragma once
+// Products of activations with weight matrices on a card: y = x W^T.
+//
+// A GpuMatrix is a matrix as it lies in device memory, row-major, a row being one output. It does
+// not own. Values of the formats:
+//   kBF16, kF16   weight
+//   kInt8         int8 value * scale of its group
+//   kInt4         (nibble - zero of its group) * scale of its group; zero is 8 without `zeros`
+// A group is `group` neighbouring inputs of one row and divides cols. How int4 nibbles lie in their
+// bytes is pack_gpu_matrix.h's business.
+
+#include <cstdint>
+
+#include "kernels/cuda/gpu_types.h"
+
+namespace sparrow {
+
+enum class GpuWeightFormat : uint8_t { kBF16, kF16, kInt8, kInt4 };
+
+struct GpuMatrix {
+  GpuWeightFormat format = GpuWeightFormat::kBF16;
+  int32_t rows = 0;                // outputs
+  int32_t cols = 0;                // inputs
+  int32_t group = 0;               // inputs that share a scale; 0 for plain formats
+  const void* values = nullptr;    // [rows][cols] values: 2 bytes, 1 byte or half a byte each
+  const void* scales = nullptr;    // [rows][cols / group], fp16 or, with has_f32_scales, fp32
+  const uint8_t* zeros = nullptr;  // [rows][cols / group] of kInt4; null: 8 everywhere
+  bool has_f32_scales = false;
+};
+
+// out[t][r] = sum over k of x[t][k] * W[r][k] (+ bias[r]); fp32 sums. With add_to_out the sum is
+// added to what lies in out: the residual stream.
+struct LinearArgs {
+  GpuMatrix matrix;
+  const void* x = nullptr;  // [num_rows][cols] of x_type
+  GpuFloat x_type = GpuFloat::kBF16;
+  int32_t num_rows = 0;
+  const float* bias = nullptr;  // [rows] or null
+  float* out = nullptr;         // [num_rows][out_stride], columns [0, rows) are written
+  int32_t out_stride = 0;
+  bool add_to_out = false;
+};
+
+// out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape
+// and format.
+struct GatedLinearArgs {
+  GpuMatrix gate;
+  GpuMatrix up;
+  const void* x = nullptr;  // [num_rows][cols] of x_type
+  GpuFloat x_type = GpuFloat::kBF16;
+  int32_t num_rows = 0;
+  void* out = nullptr;  // [num_rows][rows] of x_type
+};
+
+// out[t] = the row of the embedding that token t names, as fp32.
+struct EmbedArgs {
+  GpuMatrix embedding;                   // [V][H]
+  const int32_t* token_ids = nullptr;    // [num_rows]; -1 (kPendingToken): last_tokens[slots[t]]
+  const int32_t* slots = nullptr;        // [num_rows]
+  const int32_t* last_tokens = nullptr;  // [num_slots]
+  float* out = nullptr;                  // [num_rows][H]
+  int32_t num_rows = 0;
+};
+
+}  // namespace sparrow

@@ -1,0 +1,49 @@
+// RMSNorm (Zhang, Sennrich 2019): one block a row, two passes over it, the second from L1.
+#include "kernels/cuda/gpu_floats.cuh"
+#include "kernels/cuda/gpu_kernels.h"
+#include "kernels/cuda/gpu_launchers.h"
+#include "kernels/cuda/warp_reduce.cuh"
+
+namespace sparrow::SPARROW_GPU_NAMESPACE {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <typename Out>
+__global__ void __launch_bounds__(kThreads)
+    rms_norm_kernel(const float* __restrict__ x, const int32_t* __restrict__ row_of,
+                    const float* __restrict__ gain, Out* __restrict__ out, int hidden_size,
+                    float eps) {
+  __shared__ float sums[kThreads / kWarpSize];
+  const int64_t row = row_of != nullptr ? row_of[blockIdx.x] : static_cast<int>(blockIdx.x);
+  const float* in = x + row * hidden_size;
+  Out* result = out + int64_t{blockIdx.x} * hidden_size;
+  const int thread = static_cast<int>(threadIdx.x);
+  float squares = 0;
+  for (int i = thread; i < hidden_size; i += kThreads) squares = fmaf(in[i], in[i], squares);
+  const float mean = block_sum(squares, sums) / static_cast<float>(hidden_size);
+  const float scale = 1.0f / sqrtf(mean + eps);
+  for (int i = thread; i < hidden_size; i += kThreads) {
+    from_float(in[i] * scale * gain[i], result[i]);
+  }
+}
+
+template <typename Out>
+void launch_for(GpuStream stream, const RmsNormArgs& args) {
+  launch(stream, dim3{static_cast<unsigned>(args.num_rows)}, dim3{kThreads}, 0,
+         rms_norm_kernel<Out>, args.x, args.row_of, args.gain, static_cast<Out*>(args.out),
+         args.hidden_size, args.eps);
+}
+
+}  // namespace
+
+void rms_norm(GpuStream stream, const RmsNormArgs& args) {
+  if (args.num_rows == 0) return;
+  if (args.out_type == GpuFloat::kBF16) {
+    launch_for<BF16>(stream, args);
+  } else {
+    launch_for<F16>(stream, args);
+  }
+}
+
+}  // namespace sparrow::SPARROW_GPU_NAMESPACE

@@ -1,0 +1,247 @@
+#include "model/cuda/gpu_executor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "model/cuda/gpu_forward.h"
+#include "model/cuda/gpu_head.h"
+#include "model/cuda/gpu_kv_cache.h"
+#include "model/cuda/gpu_staging.h"
+#include "model/cuda/gpu_step_runner.h"
+#include "model/cuda/gpu_weights.h"
+#include "model/plan_checks.h"
+
+namespace sparrow {
+
+struct GpuExecutor::Impl {
+  // A step between begin() and wait().
+  struct Step {
+    const BatchPlan* plan = nullptr;
+    GpuStepRunner::Run run;
+    bool sampled = false;
+    Status status = ok_status();  // of what was queued
+    std::chrono::steady_clock::time_point begun;
+    std::unique_ptr<GpuEvent> done;
+    StepResult result;
+  };
+
+  Step& step_of(Ticket ticket) { return steps[turn_of(ticket)]; }
+  static size_t turn_of(Ticket ticket) { return static_cast<size_t>(ticket % 2); }
+  Status start_slots(const BatchPlan& batch);
+  void drop_slots(const BatchPlan& batch);
+  Status prepare(const TensorSource& source);
+  GpuWorkspace workspace_at(std::byte* base) const;
+
+  // The device goes last; what is below lies in its memory.
+  std::unique_ptr<GpuDevice> device;
+  ModelConfig config;
+  GpuExecutorOptions options;
+  GpuMemoryPlan plan;
+  std::optional<GpuStaging> staging;
+  GpuBuffer workspace;
+  std::optional<GpuWeights> weights;
+  std::optional<GpuKvCache> cache;
+  std::optional<GpuHead> head;
+  std::optional<GpuForward> forward;
+  std::optional<GpuStepRunner> runner;
+
+  std::array<Step, 2> steps;
+  Ticket last_ticket = 0;
+  LogitsProbe probe;
+};
+
+// All of them or none.
+Status GpuExecutor::Impl::start_slots(const BatchPlan& batch) {
+  for (const SlotStart& start : batch.slot_starts) {
+    const Status status = head->start_slot(start, *staging);
+    if (status.ok()) continue;
+    drop_slots(batch);
+    return status;
+  }
+  return ok_status();
+}
+
+void GpuExecutor::Impl::drop_slots(const BatchPlan& batch) {
+  for (const SlotStart& start : batch.slot_starts) {
+    if (head->is_held(start.slot)) head->release_slot(start.slot);
+  }
+}
+
+GpuWorkspace GpuExecutor::Impl::workspace_at(std::byte* base) const {
+  const GpuWorkspaceLayout& layout = plan.workspace;
+  GpuWorkspace out;
+  out.x = layout.x.in<float>(base);
+  out.hidden = layout.hidden.in<std::byte>(base);
+  out.qkv = layout.qkv.in<float>(base);
+  out.q = layout.q.in<std::byte>(base);
+  out.attended = layout.attended.in<std::byte>(base);
+  out.activated = layout.activated.in<std::byte>(base);
+  out.partial_out = layout.partial_out.in<float>(base);
+  out.partial_max = layout.partial_max.in<float>(base);
+  out.partial_sum = layout.partial_sum.in<float>(base);
+  out.logit_inputs = layout.logit_inputs.in<std::byte>(base);
+  return out;
+}
+
+// Takes the memory of the plan and fills what a step finds there.
+Status GpuExecutor::Impl::prepare(const TensorSource& source) {
+  constexpr int64_t kSmallestStaging = 4 << 20;
+  const GpuWorkspaceLayout& layout = plan.workspace;
+  const int64_t half_bytes =
+      std::max({kSmallestStaging, layout.step_data.bytes, layout.start_counts.bytes});
+  ASSIGN_OR_RETURN(staging, GpuStaging::create(*device, static_cast<size_t>(half_bytes)));
+  ASSIGN_OR_RETURN(workspace, GpuBuffer::create(*device, static_cast<size_t>(layout.total_bytes)));
+  auto* base = workspace.as<std::byte>();
+  ASSIGN_OR_RETURN(weights, GpuWeights::load(*device, *staging, source, options));
+  if (weights->total_bytes > plan.weights_bytes) {
+    return internal_error(fmt::format("the weights take {} bytes, the plan counted {}",
+                                      weights->total_bytes, plan.weights_bytes));
+  }
+  ASSIGN_OR_RETURN(cache, GpuKvCache::create(*device, config, options.kv_type, plan.num_blocks));
+  ASSIGN_OR_RETURN(head, GpuHead::create(*device, config, plan.sizes, layout, base, *staging,
+                                         options.disallowed_tokens));
+  head->set_logits_probe(probe);
+  // A piece of positions at a time.
+  constexpr int32_t kPositions = 1024;
+  auto* rope = layout.rope.in<float>(base);
+  for (int32_t begin = 0; begin < plan.max_context; begin += kPositions) {
+    const int32_t count = std::min(kPositions, plan.max_context - begin);
+    const std::vector<float> table = GpuForward::rope_table(config, begin, count);
+    RETURN_IF_ERROR(staging->upload(rope + int64_t{begin} * config.head_dim, table.data(),
+                                    table.size() * sizeof(float)));
+  }
+  forward.emplace(config, *device, *weights, *cache, workspace_at(base), rope, head->last_tokens());
+  runner.emplace(*device, *forward, *staging, layout.step_data.in<void>(base), plan.sizes);
+  if (!options.enforce_eager) RETURN_IF_ERROR(runner->capture_graphs(head->logits()));
+  return device->synchronize();
+}
+
+GpuExecutor::GpuExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GpuExecutor::~GpuExecutor() = default;
+
+ExecutorLimits GpuExecutor::limits() const {
+  ExecutorLimits limits;
+  limits.block_tokens = kGpuBlockTokens;
+  limits.num_blocks = impl_->plan.num_blocks;
+  limits.num_slots = impl_->options.num_slots;
+  limits.max_batch_tokens = impl_->options.max_batch_tokens;
+  limits.max_context_tokens = impl_->plan.max_context;
+  limits.vocab_size = impl_->config.vocab_size;
+  return limits;
+}
+
+Status GpuExecutor::load(TensorSource& source) {
+  Impl& impl = *impl_;
+  CHECK(!impl.weights.has_value());
+  const Status prepared = impl.prepare(source);
+  if (prepared.ok()) return prepared;
+  return Status(prepared.code(), fmt::format("{}: {}", device_text(), prepared.message()));
+}
+
+Ticket GpuExecutor::begin(const BatchPlan& plan) {
+  Impl& impl = *impl_;
+  CHECK(impl.runner.has_value());
+  const Ticket ticket = ++impl.last_ticket;
+  Impl::Step& step = impl.step_of(ticket);
+  CHECK(step.plan == nullptr && "at most two steps are on the way");
+  check_plan(plan, limits());
+  step.begun = std::chrono::steady_clock::now();
+  step.plan = &plan;
+  step.sampled = false;
+  step.status = impl.start_slots(plan);
+  if (!step.status.ok()) return ticket;
+  for (const Span& span : plan.spans) CHECK(impl.head->is_held(span.slot));
+  Result<GpuStepRunner::Run> run = impl.runner->queue(plan);
+  if (run.ok()) {
+    step.run = *run;
+  } else {
+    step.status = run.status();
+    impl.drop_slots(plan);
+  }
+  return ticket;
+}
+
+void GpuExecutor::sample(Ticket ticket, const TokenMasks& masks) {
+  Impl& impl = *impl_;
+  Impl::Step& step = impl.step_of(ticket);
+  CHECK(step.plan != nullptr && ticket == impl.last_ticket && !step.sampled);
+  step.sampled = true;
+  if (!step.status.ok()) return;
+  step.status = impl.head->queue(*step.plan, step.run.token_ids, masks, step.run.has_logits,
+                                 *impl.forward, *impl.staging, Impl::turn_of(ticket));
+  impl.device->record(*step.done);
+}
+
+const StepResult& GpuExecutor::wait(Ticket ticket) {
+  Impl& impl = *impl_;
+  Impl::Step& step = impl.step_of(ticket);
+  CHECK(step.plan != nullptr && step.sampled);
+  StepResult& result = step.result;
+  result.clear();
+  result.step = step.plan->step;
+  if (step.status.ok()) step.status = impl.device->wait(*step.done);
+  if (step.status.ok()) {
+    impl.head->read_result(*step.plan, Impl::turn_of(ticket), result);
+  } else {
+    log_error("{}: a step failed: {}", device_text(), step.status.message());
+    result.failed = true;
+    result.spans.resize(step.plan->spans.size());
+  }
+  result.elapsed_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                          std::chrono::steady_clock::now() - step.begun)
+                          .count();
+  step.plan = nullptr;
+  return result;
+}
+
+void GpuExecutor::release(SlotId slot) { impl_->head->release_slot(slot); }
+
+std::string GpuExecutor::device_text() const {
+  const GpuDeviceInfo& info = impl_->device->info();
+  return fmt::format("{} (sm_{}{})", info.name, info.compute_major, info.compute_minor);
+}
+std::vector<std::string> GpuExecutor::memory_lines() const {
+  return memory_plan_lines(impl_->plan);
+}
+int64_t GpuExecutor::memory_budget_bytes() const { return impl_->plan.budget_bytes; }
+int64_t GpuExecutor::weights_bytes_per_token() const {
+  return impl_->weights.has_value() ? impl_->weights->bytes_per_token : 0;
+}
+int64_t GpuExecutor::kv_bytes_per_token() const { return impl_->plan.kv_bytes_per_token; }
+void GpuExecutor::set_logits_probe(LogitsProbe probe) {
+  impl_->probe = std::move(probe);
+  if (impl_->head.has_value()) impl_->head->set_logits_probe(impl_->probe);
+}
+const GpuMemoryPlan& GpuExecutor::memory_plan() const { return impl_->plan; }
+
+Result<std::unique_ptr<GpuExecutor>> make_gpu_executor(std::unique_ptr<GpuDevice> device,
+                                                       const TensorSource& source,
+                                                       const GpuExecutorOptions& options) {
+  const ModelConfig& config = source.config();
+  ASSIGN_OR_RETURN(GpuMemoryPlan plan, plan_gpu_memory(config, options, device->info(), &source));
+  for (const TokenId token : options.disallowed_tokens) {
+    if (token < 0 || token >= config.vocab_size) {
+      return invalid_argument("a disallowed token lies outside the vocabulary");
+    }
+  }
+  auto impl = std::make_unique<GpuExecutor::Impl>();
+  impl->config = config;
+  impl->options = options;
+  impl->plan = std::move(plan);
+  for (GpuExecutor::Impl::Step& step : impl->steps) {
+    ASSIGN_OR_RETURN(step.done, device->create_event());
+    const auto rows = static_cast<size_t>(options.max_batch_tokens);
+    step.result.spans.reserve(rows);
+    step.result.tokens.reserve(rows);
+  }
+  impl->device = std::move(device);
+  return std::unique_ptr<GpuExecutor>(new GpuExecutor(std::move(impl)));
+}
+
+}  // namespace sparrow

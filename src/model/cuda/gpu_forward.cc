@@ -1,0 +1,176 @@
+#include "model/cuda/gpu_forward.h"
+
+#include <cmath>
+
+#include "model/rope_frequencies.h"
+
+namespace sparrow {
+
+GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWeights& weights,
+                       const GpuKvCache& cache, const GpuWorkspace& workspace, const float* rope,
+                       const int32_t* last_tokens)
+    : config_(config),
+      device_(device),
+      kernels_(device.kernels()),
+      weights_(weights),
+      cache_(cache),
+      workspace_(workspace),
+      rope_(rope),
+      last_tokens_(last_tokens),
+      float_(device.info().has_bf16_matrix_units() ? GpuFloat::kBF16 : GpuFloat::kF16) {}
+
+std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t first_position,
+                                          int32_t num_positions) {
+  const std::vector<float> frequencies = rope_frequencies(config.head_dim, config.rope_theta);
+  const size_t half = frequencies.size();
+  std::vector<float> table(static_cast<size_t>(num_positions) * 2 * half);
+  for (int32_t index = 0; index < num_positions; ++index) {
+    float* row = table.data() + static_cast<size_t>(index) * 2 * half;
+    for (size_t i = 0; i < half; ++i) {
+      const double angle = rope_angle(first_position + index, frequencies[i]);
+      row[i] = static_cast<float>(std::cos(angle));
+      row[half + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+  return table;
+}
+
+void GpuForward::queue_layers(const GpuStepData& data, int32_t max_item_rows) {
+  // x = embedding of every token: [T][H]
+  EmbedArgs embed;
+  embed.embedding = weights_.embedding;
+  embed.token_ids = data.token_ids;
+  embed.slots = data.slots;
+  embed.last_tokens = last_tokens_;
+  embed.out = workspace_.x;
+  embed.num_rows = data.shape.num_rows;
+  kernels_.embed(device_.stream(), embed);
+  for (int32_t index = 0; index < config_.num_layers; ++index) {
+    const GpuLayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+    queue_attention(layer, cache_.layer(index), data, max_item_rows);
+    queue_ffn(layer, data.shape.num_rows);
+  }
+}
+
+// hidden = rms(x, gain): [T][H]
+void GpuForward::queue_norm(const float* gain, int32_t num_rows) {
+  RmsNormArgs norm;
+  norm.x = workspace_.x;
+  norm.gain = gain;
+  norm.out = workspace_.hidden;
+  norm.out_type = float_;
+  norm.num_rows = num_rows;
+  norm.hidden_size = config_.hidden_size;
+  norm.eps = config_.rms_norm_eps;
+  kernels_.rms_norm(device_.stream(), norm);
+}
+
+void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
+                                 const GpuStepData& data, int32_t max_item_rows) {
+  const GpuStream stream = device_.stream();
+  const int32_t num_rows = data.shape.num_rows;
+  const GpuHeads heads{config_.num_heads, config_.num_kv_heads, config_.head_dim};
+  queue_norm(layer.attention_norm, num_rows);
+  // qkv = h Wqkv^T + b: [T][(Nq + 2 Nk) * D]
+  LinearArgs qkv;
+  qkv.x = workspace_.hidden;
+  qkv.x_type = float_;
+  qkv.num_rows = num_rows;
+  qkv.bias = layer.qkv_bias;
+  qkv.out = workspace_.qkv;
+  qkv.out_stride = config_.q_size() + 2 * config_.kv_size();
+  for (const GpuMatrix& matrix : layer.qkv) {
+    qkv.matrix = matrix;
+    kernels_.linear(stream, qkv);
+    qkv.bias += matrix.rows;
+    qkv.out += matrix.rows;
+  }
+  // q, rotated: [T][Nq * D]; k and v into the cache
+  RopeStoreArgs rope;
+  rope.heads = heads;
+  rope.qkv = workspace_.qkv;
+  rope.positions = data.positions;
+  rope.cells = data.cells;
+  rope.rope = rope_;
+  rope.q_out = workspace_.q;
+  rope.x_type = float_;
+  rope.cache = cache;
+  rope.num_rows = num_rows;
+  kernels_.rope_store(stream, rope);
+  // attended = softmax(q k^T / sqrt(D)) v: [T][Nq * D]
+  AttentionArgs attention;
+  attention.heads = heads;
+  attention.cache = cache;
+  attention.q = workspace_.q;
+  attention.x_type = float_;
+  attention.items = data.items;
+  attention.num_items = data.shape.num_items;
+  attention.max_item_rows = max_item_rows;
+  attention.block_ids = data.block_ids;
+  attention.partial_out = workspace_.partial_out;
+  attention.partial_max = workspace_.partial_max;
+  attention.partial_sum = workspace_.partial_sum;
+  attention.out = workspace_.attended;
+  attention.combine = data.combine;
+  attention.num_combine = data.shape.num_combine;
+  kernels_.attention(stream, attention);
+  if (attention.num_combine > 0) kernels_.attention_combine(stream, attention);
+  // x = x + attended Wo^T
+  LinearArgs o;
+  o.matrix = layer.o;
+  o.x = workspace_.attended;
+  o.x_type = float_;
+  o.num_rows = num_rows;
+  o.out = workspace_.x;
+  o.out_stride = config_.hidden_size;
+  o.add_to_out = true;
+  kernels_.linear(stream, o);
+}
+
+void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
+  const GpuStream stream = device_.stream();
+  queue_norm(layer.ffn_norm, num_rows);
+  // activated = silu(h Wgate^T) * (h Wup^T): [T][I]
+  GatedLinearArgs gated;
+  gated.gate = layer.gate;
+  gated.up = layer.up;
+  gated.x = workspace_.hidden;
+  gated.x_type = float_;
+  gated.num_rows = num_rows;
+  gated.out = workspace_.activated;
+  kernels_.gated_linear(stream, gated);
+  // x = x + activated Wdown^T
+  LinearArgs down;
+  down.matrix = layer.down;
+  down.x = workspace_.activated;
+  down.x_type = float_;
+  down.num_rows = num_rows;
+  down.out = workspace_.x;
+  down.out_stride = config_.hidden_size;
+  down.add_to_out = true;
+  kernels_.linear(stream, down);
+}
+
+// logits = rms(x, g) Wlm^T: [R][V]
+void GpuForward::queue_logits(const int32_t* row_of, int32_t num_rows, float* logits) {
+  RmsNormArgs norm;
+  norm.x = workspace_.x;
+  norm.row_of = row_of;
+  norm.gain = weights_.final_norm;
+  norm.out = workspace_.logit_inputs;
+  norm.out_type = float_;
+  norm.num_rows = num_rows;
+  norm.hidden_size = config_.hidden_size;
+  norm.eps = config_.rms_norm_eps;
+  kernels_.rms_norm(device_.stream(), norm);
+  LinearArgs head;
+  head.matrix = weights_.head;
+  head.x = workspace_.logit_inputs;
+  head.x_type = float_;
+  head.num_rows = num_rows;
+  head.out = logits;
+  head.out_stride = config_.vocab_size;
+  kernels_.linear(device_.stream(), head);
+}
+
+}  // namespace sparrow

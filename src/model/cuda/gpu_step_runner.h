@@ -1,0 +1,54 @@
+#pragma once
+// GpuStepRunner: brings the forward pass of a step onto the stream: makes the attention work list,
+// uploads the step's data, and launches either the kernels one by one or the CUDA graph captured
+// for a batch of that size. Engine thread.
+
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+#include "core/batch_plan.h"
+#include "model/cuda/attention_split_plan.h"
+#include "model/cuda/gpu_forward.h"
+#include "model/cuda/gpu_staging.h"
+#include "model/cuda/gpu_step_data.h"
+#include "model/cuda/gpu_workspace_layout.h"
+#include "model/cuda/graph_buckets.h"
+
+namespace sparrow {
+
+class GpuStepRunner {
+ public:
+  // `data`: device memory for the data of any step (gpu_workspace_layout.h), its address frozen in
+  // the graphs. The references outlive it.
+  GpuStepRunner(GpuDevice& device, GpuForward& forward, GpuStaging& staging, void* data,
+                const GpuWorkspaceSizes& sizes);
+
+  // A graph for each bucket, logits of all its rows included, into `logits`.
+  Status capture_graphs(float* logits);
+  int32_t num_graphs() const { return static_cast<int32_t>(graphs_.size()); }
+
+  struct Run {
+    const int32_t* token_ids = nullptr;  // device memory, by row of the plan
+    bool has_logits = false;             // of all rows, in order
+  };
+  Result<Run> queue(const BatchPlan& plan);
+
+ private:
+  GpuStepShape graph_shape(int32_t rows) const;
+  // Every sequence one token, sampled: what graphs are for.
+  bool is_decode(const BatchPlan& plan) const;
+  Status upload(const BatchPlan& plan, const AttentionSplitPlan& attention,
+                const GpuStepShape& shape);
+
+  GpuDevice& device_;
+  GpuForward& forward_;
+  GpuStaging& staging_;
+  void* data_;
+  AttentionSplitPlanner planner_;
+  int32_t max_graph_rows_;
+  GraphBuckets buckets_;
+  std::vector<std::unique_ptr<GpuGraph>> graphs_;  // by bucket
+};
+
+}  // namespace sparrow
