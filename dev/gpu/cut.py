@@ -9,6 +9,7 @@ import argparse
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ SERVER = ("src/http/", "src/store/", "src/api/", "src/tools/pull/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
 # Headers that every machine with a compiler has: C++ has no dot, the rest is POSIX, Linux and intrinsics.
 PLATFORM = re.compile(
-    r"[a-z_0-9]+|(sys|asm|linux)/[a-z_]+\.h|(cpuid|fcntl|limits|math|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|unistd)\.h"
+    r"[a-z_0-9]+|(sys|asm|linux)/[a-z_]+\.h|(cpuid|fcntl|limits|math|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|ucontext|unistd)\.h"
     r"|[a-z]*intrin\.h|arm_neon\.h")
 CUDA = re.compile(r"(cuda[a-z0-9_]*|cooperative_groups|mma|nvml)(/[a-z_]+)*\.h(pp)?")
 LEAST_SOURCES = 100
@@ -39,7 +40,7 @@ def problems(sources, bundle_folder, root=ROOT):
         if path in seen:
             continue
         seen.add(path)
-        name = path.relative_to(root).as_posix()
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
         if name.startswith(SERVER):
             found.append(f"{name}: cut: the server's folders are no part of the engine cut")
             continue
@@ -57,12 +58,14 @@ def problems(sources, bundle_folder, root=ROOT):
 
 
 def configure(work, bundle_folder, cmake, compiler):
+    """Sources (those that CMake makes too: twins of kernels include the kernels), and the folders of headers they are compiled with."""
+    shutil.rmtree(work, ignore_errors=True)
     subprocess.run([cmake, "-S", ROOT, "-B", work, f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release",
                     "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DSPARROW_BUILD_TESTS=ON", "-DSPARROW_CUT=engine", "-DSPARROW_CUDA=OFF",
                     f"-DSPARROW_DEPS_DIR={bundle_folder}"], check=True, stdout=subprocess.DEVNULL)
     commands = json.loads((work / "compile_commands.json").read_text())
     sources = {pathlib.Path(command["file"]).resolve() for command in commands}
-    ours = [path for path in sources if path.is_relative_to(ROOT) and not path.is_relative_to(work) and not path.is_relative_to(bundle_folder)]
+    ours = [path for path in sources if path.is_file() and not path.is_relative_to(bundle_folder)]
     used = {word for command in commands for word in re.findall(r"-(?:isystem|I) ?(\S+)", command["command"])}
     return sorted(ours), used
 
