@@ -17,18 +17,23 @@
 
 namespace sparrow {
 
-// Parameter: "twin" or "cuda".
+inline std::vector<std::string> gpu_targets() { return {"twin", "cuda"}; }
+
+// Null where there is no card; why_no_cuda_device() says why.
+inline std::unique_ptr<GpuDevice> open_test_device(const std::string& target) {
+  if (target == "twin") return make_twin_device();
+  if (num_cuda_devices() == 0) return nullptr;
+  Result<std::unique_ptr<GpuDevice>> device = open_cuda_device(0);
+  EXPECT_TRUE(device.ok()) << device.message();
+  return device.ok() ? std::move(device).value() : nullptr;
+}
+
+// Parameter: one of gpu_targets().
 class GpuTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    if (GetParam() == "twin") {
-      device_ = make_twin_device();
-      return;
-    }
-    if (num_cuda_devices() == 0) GTEST_SKIP() << "no GPU: " << why_no_cuda_device();
-    Result<std::unique_ptr<GpuDevice>> device = open_cuda_device(0);
-    ASSERT_TRUE(device.ok()) << device.message();
-    device_ = std::move(device).value();
+    device_ = open_test_device(GetParam());
+    if (device_ == nullptr) GTEST_SKIP() << "no GPU: " << why_no_cuda_device();
   }
 
   GpuDevice& device() { return *device_; }
@@ -75,7 +80,6 @@ class GpuTest : public testing::TestWithParam<std::string> {
   std::unique_ptr<GpuDevice> device_;
 };
 
-inline std::vector<std::string> gpu_targets() { return {"twin", "cuda"}; }
 inline std::string gpu_target_name(const testing::TestParamInfo<std::string>& test) {
   return test.param;
 }

@@ -1,8 +1,9 @@
 #pragma once
 // How the 4-bit codes of a GpuMatrix lie in their bytes: eight neighbouring inputs of a row share a
 // 32-bit word, and nibble j of it (bits 4j to 4j + 3) holds input kGpuInt4Order[j] of the eight. So
-// (word >> 4i) & 0x000f000f has inputs 2i and 2i + 1 in its halves: the pairs that 16-bit arithmetic
-// takes, by a shift and an and. The idea is FasterTransformer's and Marlin's; 16 bytes hold 32 inputs.
+// (word >> 4i) & 0x000f000f has inputs 2i and 2i + 1 in its halves: the pairs that 16-bit
+// arithmetic takes, by a shift and an and. The idea is FasterTransformer's and Marlin's; 16 bytes
+// hold 32 inputs.
 
 namespace sparrow {
 

@@ -122,8 +122,8 @@ class RowPacker {
 
   Status pack(const std::byte* row, int64_t index) {
     if (!is_integer(packing_.format)) return pack_16_bits(row, index);
-    const bool has_codes = packing_.format == GpuWeightFormat::kInt8 ? is_int8(type_)
-                                                                     : is_int4(type_);
+    const bool has_codes =
+        packing_.format == GpuWeightFormat::kInt8 ? is_int8(type_) : is_int4(type_);
     if (has_codes) return pack_codes(type_, row, index);
     const TensorType codes_type = int_group_type(packing_);
     RETURN_IF_ERROR(read_values(row));
@@ -256,7 +256,8 @@ void unpack_gpu_row(const GpuMatrix& matrix, int64_t row, float* out) {
   for (size_t i = 0; i < cols; ++i) {
     if (!is_integer(matrix.format)) {
       const uint16_t half = static_cast<const uint16_t*>(matrix.values)[at + i];
-      out[i] = matrix.format == GpuWeightFormat::kF16 ? float_from_f16(half) : float_from_bf16(half);
+      out[i] =
+          matrix.format == GpuWeightFormat::kF16 ? float_from_f16(half) : float_from_bf16(half);
       continue;
     }
     const size_t group = (at + i) / static_cast<size_t>(matrix.group);

@@ -1,8 +1,8 @@
 #pragma once
 // Weight matrices from the form a file has to that of a GpuMatrix (gpu_linear.h), on the host, some
-// rows at a time. Exact: plain types to the same 16-bit type, Q8_0, Q4_0 and the grouped integers of
-// quantized checkpoints to int8 and int4 of the same group. Anything else is rounded once: to 16 bits,
-// or to the nearest codes of a group (quant/convert_int_groups.h). Stateless, thread-safe.
+// rows at a time. Exact: plain types to the same 16-bit type, Q8_0, Q4_0 and the grouped integers
+// of quantized checkpoints to int8 and int4 of the same group. Anything else is rounded once: to 16
+// bits, or to the nearest codes of a group (quant/convert_int_groups.h). Stateless, thread-safe.
 
 #include <cstddef>
 #include <cstdint>
@@ -37,8 +37,8 @@ struct GpuMatrixSpans {
 
 // `rows`: num_rows rows of `type`, unaligned. The spans have the sizes of gpu_matrix_bytes(packing,
 // num_rows, cols). A group that is longer than the blocks of the type takes the scale of its first
-// block: for rows whose blocks all carry one scale. Errors: a value that is not finite, or too large
-// for the 16-bit type.
+// block: for rows whose blocks all carry one scale. Errors: a value that is not finite, or too
+// large for the 16-bit type.
 Status pack_gpu_rows(TensorType type, std::span<const std::byte> rows, int64_t num_rows,
                      int64_t cols, const GpuPacking& packing, const GpuMatrixSpans& out);
 

@@ -22,7 +22,8 @@ __device__ __forceinline__ void dot_rows(const GpuMatrix& matrix, int64_t row, c
     const float weight = weight_at<kFormat>(matrix, row, col);
 #pragma unroll
     for (int t = 0; t < kRowsOfX; ++t) {
-      if (t < num_rows) sums[t] = fmaf(to_float(x[int64_t{t} * matrix.cols + col]), weight, sums[t]);
+      if (t < num_rows)
+        sums[t] = fmaf(to_float(x[int64_t{t} * matrix.cols + col]), weight, sums[t]);
     }
   }
   for (float& sum : sums) sum = warp_sum(sum);

@@ -1,6 +1,6 @@
 #pragma once
-// Reading weights of every format in a kernel, one at a time: the simple way that every card has and
-// the faster ones are tested against.
+// Reading weights of every format in a kernel, one at a time: the simple way that every card has
+// and the faster ones are tested against.
 
 #include "kernels/cuda/gpu_floats.cuh"
 #include "kernels/cuda/gpu_linear.h"
