@@ -35,7 +35,10 @@ endif()
 # A product of floats is rounded before it is added unless the code says fma: the arithmetic
 # contract (docs/architecture.md) asks for the same bits from every file that computes them.
 set(SPARROW_WARNINGS -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion
-    -Wno-missing-field-initializers -Werror)  # designated initialisers leave the rest at its default
+    -Wno-missing-field-initializers)  # designated initialisers leave the rest at its default
+if(SPARROW_WERROR)
+  list(APPEND SPARROW_WARNINGS -Werror)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 warns wrongly inside std::string (GCC bugs 105329, 105651).
   list(APPEND SPARROW_WARNINGS -Wno-restrict -Wno-stringop-overflow)

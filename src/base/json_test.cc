@@ -8,7 +8,7 @@
 namespace sparrow {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   std::string out;
   append_json_string(out, text);
   return out;
@@ -47,11 +47,11 @@ TEST(Json, BrokenText_IsRefused) {
 TEST(Json, Strings_SurviveARoundTrip) {
   for (const char* text :
        {"plain", "汉字 🐦", "quote\" back\\ tab\t nl\n \x01 \x7F", "\xE2\x80\xA8"}) {
-    const auto value = parse_json(quoted(text), "string");
+    const auto value = parse_json(json_string(text), "string");
     ASSERT_TRUE(value.ok()) << value.message();
     EXPECT_EQ(std::string(value->as_string()), text);
   }
-  EXPECT_EQ(quoted("a\xFF"), "\"a\xEF\xBF\xBD\"");
+  EXPECT_EQ(json_string("a\xFF"), "\"a\xEF\xBF\xBD\"");
 }
 
 TEST(Json, Numbers_AreShortAndFinite) {

@@ -3,7 +3,7 @@
 // Only cmd/ prints and chooses exit codes: 0 done, 1 failed, 2 wrong usage, 3 a server whose step
 // hung (engine_stop.h).
 
-#include <string>
+#include <span>
 #include <vector>
 
 #include "base/options.h"
@@ -14,6 +14,13 @@ struct Command {
   const CommandSpec& (*spec)();
   int (*run)(const OptionValues& values);
 };
+
+// The commands of this program: all, or those of the engine cut (CMake's SPARROW_CUT).
+struct CommandList {
+  std::span<const Command> commands;
+  const char* examples;  // lines of the usage text
+};
+extern const CommandList kCommandList;
 
 const CommandSpec& serve_spec();
 int run_serve(const OptionValues& values);

@@ -10,34 +10,19 @@
 namespace sparrow {
 namespace {
 
-constexpr Command kCommands[] = {
-    {serve_spec, run_serve},       {run_spec, run_run},     {tokenize_spec, run_tokenize},
-    {pull_spec, run_pull},         {bench_spec, run_bench}, {synth_spec, run_synth},
-    {quantize_spec, run_quantize}, {cache_spec, run_cache}, {key_spec, run_key},
-};
-
-constexpr const char* kUsageTail =
-    "\nExamples\n"
-    "  sparrow serve                                     the best model found, on "
-    "http://127.0.0.1:8000\n"
-    "  sparrow serve --model DIR-OR-FILE.gguf --port 9000\n"
-    "  sparrow pull                                      download R1-Distill-Qwen-1.5B (3.6 GB)\n"
-    "  sparrow run \"What is 17 * 23?\"                     one answer, thinking shown\n"
-    "  sparrow COMMAND --help                            every option with its default\n";
-
 void print_usage(std::FILE* out) {
   std::fprintf(out, "sparrow %s: a complete private inference service in one binary\n\nCommands\n",
                kVersion);
-  for (const Command& command : kCommands) {
+  for (const Command& command : kCommandList.commands) {
     std::fprintf(out, "  %-10s %s\n", command.spec().name, command.spec().summary);
   }
-  std::fputs(kUsageTail, out);
+  std::fprintf(out, "\nExamples\n%s", kCommandList.examples);
 }
 
 // docs/options.md is this text; a test compares them.
 void print_markdown() {
   std::string out = "# Options\n\nMade by `sparrow help --markdown`; do not edit.\n";
-  for (const Command& command : kCommands) {
+  for (const Command& command : kCommandList.commands) {
     out += '\n';
     out += options_markdown(command.spec());
   }
@@ -77,7 +62,7 @@ int run_program(const std::vector<std::string>& arguments) {
     print_usage(name.empty() ? stderr : stdout);
     return name.empty() ? 2 : 0;
   }
-  for (const Command& command : kCommands) {
+  for (const Command& command : kCommandList.commands) {
     if (name == command.spec().name) {
       return run_command(command, {arguments.begin() + 1, arguments.end()});
     }

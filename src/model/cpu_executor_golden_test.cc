@@ -1,6 +1,8 @@
 // The executor's logits against PyTorch, and against the oracle for the quantized formats.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "kernels/cpu_features.h"
 #include "model/executor_driver.h"
 #include "model/golden_file.h"

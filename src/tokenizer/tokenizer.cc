@@ -23,7 +23,7 @@ static_assert(Tokenizer::kMaxTokens <= BpeModel::kMaxTokens);
 // Whether merging the bytes of a piece ends in that piece; found out at its first use.
 enum class SelfMerge : uint8_t { kUnknown, kYes, kNo };
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr size_t kMaxShownBytes = 80;
   std::string out;
   append_json_string(out, text.substr(0, kMaxShownBytes));
@@ -71,7 +71,7 @@ Status Tokenizer::Impl::size_ids() {
   for (const AddedToken& token : spec.added_tokens) {
     if (token.id < 0 || token.id >= kMaxTokens) {
       return invalid_argument(fmt::format("added token {} has id {}, expected 0 to {}",
-                                          quoted(token.content), token.id, kMaxTokens - 1));
+                                          in_quotes(token.content), token.id, kMaxTokens - 1));
     }
     end = std::max(end, static_cast<size_t>(token.id) + 1);
   }
@@ -86,9 +86,10 @@ Status Tokenizer::Impl::size_ids() {
     const AddedToken& token = spec.added_tokens[i];
     int32_t& index = added_index[static_cast<size_t>(token.id)];
     if (index >= 0) {
-      return invalid_argument(fmt::format(
-          "id {} belongs to two added tokens, {} and {}", token.id,
-          quoted(spec.added_tokens[static_cast<size_t>(index)].content), quoted(token.content)));
+      return invalid_argument(
+          fmt::format("id {} belongs to two added tokens, {} and {}", token.id,
+                      in_quotes(spec.added_tokens[static_cast<size_t>(index)].content),
+                      in_quotes(token.content)));
     }
     index = static_cast<int32_t>(i);
   }
@@ -105,8 +106,9 @@ Status Tokenizer::Impl::add_pieces(const std::vector<std::string>& texts) {
     bytes.clear();
     if (!append_piece_bytes(texts[i], bytes)) {
       if (added(id) != nullptr) continue;  // its content counts, and no merge can name it
-      return invalid_argument(fmt::format(
-          "piece {} (id {}) has a character outside of the byte alphabet", quoted(texts[i]), id));
+      return invalid_argument(
+          fmt::format("piece {} (id {}) has a character outside of the byte alphabet",
+                      in_quotes(texts[i]), id));
     }
     total_bytes += bytes.size();
     if (total_bytes > PieceTable::kMaxArenaBytes) {
@@ -116,7 +118,7 @@ Status Tokenizer::Impl::add_pieces(const std::vector<std::string>& texts) {
     const TokenId same = pieces->add(id, bytes);
     if (same >= 0) {
       return invalid_argument(
-          fmt::format("piece {} has two ids, {} and {}", quoted(texts[i]), same, id));
+          fmt::format("piece {} has two ids, {} and {}", in_quotes(texts[i]), same, id));
     }
   }
   return ok_status();
@@ -131,7 +133,7 @@ Status Tokenizer::Impl::add_merges(const std::vector<std::pair<std::string, std:
       return invalid_argument(
           fmt::format("there is no piece for the byte 0x{:02X} ({}), so text with it could not be "
                       "encoded: this is not a byte-level vocabulary",
-                      byte, quoted(piece_of_bytes(std::string_view(&c, 1)))));
+                      byte, in_quotes(piece_of_bytes(std::string_view(&c, 1)))));
     }
   }
   std::vector<BpeModel::Merge> by_id;
@@ -146,10 +148,11 @@ Status Tokenizer::Impl::add_merges(const std::vector<std::pair<std::string, std:
     BpeModel::Merge merge{pieces->find(left), pieces->find(right), pieces->find(left + right)};
     if (!in_alphabet || merge.left < 0 || merge.right < 0 || merge.result < 0) {
       const bool sides_known = in_alphabet && merge.left >= 0 && merge.right >= 0;
-      return invalid_argument(fmt::format(
-          "merge {} ({} with {}) {} a piece that is not in the "
-          "vocabulary",
-          i, quoted(merges[i].first), quoted(merges[i].second), sides_known ? "makes" : "names"));
+      return invalid_argument(
+          fmt::format("merge {} ({} with {}) {} a piece that is not in the "
+                      "vocabulary",
+                      i, in_quotes(merges[i].first), in_quotes(merges[i].second),
+                      sides_known ? "makes" : "names"));
     }
     by_id.push_back(merge);
   }
@@ -163,16 +166,16 @@ Status Tokenizer::Impl::add_added_tokens() {
   for (const AddedToken& token : spec.added_tokens) {
     if (token.content.empty() || token.content.size() > AddedTokenMatcher::kMaxTokenBytes) {
       return invalid_argument(fmt::format("added token {} (id {}) has {} bytes, expected 1 to {}",
-                                          quoted(token.content), token.id, token.content.size(),
+                                          in_quotes(token.content), token.id, token.content.size(),
                                           AddedTokenMatcher::kMaxTokenBytes));
     }
     if (!is_valid_utf8(token.content)) {
       return invalid_argument(fmt::format("added token {} (id {}) is not valid UTF-8",
-                                          quoted(token.content), token.id));
+                                          in_quotes(token.content), token.id));
     }
     if (!added_ids.emplace(token.content, token.id).second) {
       return invalid_argument(fmt::format("added token {} has two ids, {} and {}",
-                                          quoted(token.content), added_ids.at(token.content),
+                                          in_quotes(token.content), added_ids.at(token.content),
                                           token.id));
     }
     const AddedTokenMatcher::Flags flags{token.single_word, token.lstrip, token.rstrip};
@@ -185,7 +188,7 @@ Status Tokenizer::Impl::add_added_tokens() {
     const auto [other, is_new] = normalized_ids.emplace(content, token.id);
     if (!is_new || content.size() > AddedTokenMatcher::kMaxTokenBytes) {
       return invalid_argument(fmt::format(
-          "added token {} (id {}) is, after NFC, {}", quoted(token.content), token.id,
+          "added token {} (id {}) is, after NFC, {}", in_quotes(token.content), token.id,
           is_new ? "too long" : fmt::format("the same as that of id {}", other->second)));
     }
     normalized_matcher.add(content, token.id, flags);

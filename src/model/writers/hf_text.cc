@@ -27,7 +27,7 @@ const char* torch_dtype(TensorType type) {
   return type == TensorType::kF32 ? "float32" : type == TensorType::kF16 ? "float16" : "bfloat16";
 }
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   std::string out;
   append_json_string(out, text);
   return out;
@@ -56,7 +56,7 @@ const AddedToken* find_added(const TokenizerSpec& spec, TokenId id) {
 // The text of a token that tokenizer_config.json names, or null.
 std::string token_text(const TokenizerSpec& spec, TokenId id) {
   const AddedToken* added = find_added(spec, id);
-  return added == nullptr ? "null" : quoted(added->content);
+  return added == nullptr ? "null" : json_string(added->content);
 }
 
 // As compressed-tensors writes it for weights alone: vLLM and transformers read the presets W4A16
@@ -71,7 +71,7 @@ std::string quantization_config_text(const std::vector<PlannedTensor>& tensors) 
       type = tensor.type;
     } else if (!tensor.is_vector && tensor.name != "model.embed_tokens.weight") {
       if (!ignored.empty()) ignored += ", ";
-      ignored += quoted(tensor.name.substr(0, tensor.name.size() - kWeight.size()));
+      ignored += json_string(tensor.name.substr(0, tensor.name.size() - kWeight.size()));
     }
   }
   if (!type.has_value()) return "";
@@ -135,9 +135,9 @@ std::string safetensors_header_text(const std::vector<SafetensorsPlan>& tensors)
   uint64_t offset = 0;
   for (const SafetensorsPlan& tensor : tensors) {
     const uint64_t end = offset + tensor.size_bytes;
-    json +=
-        fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                    quoted(tensor.name), tensor.dtype, fmt::join(tensor.shape, ","), offset, end);
+    json += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                        json_string(tensor.name), tensor.dtype, fmt::join(tensor.shape, ","),
+                        offset, end);
     offset = end;
   }
   json += '}';
@@ -169,7 +169,7 @@ std::string hf_config_text(const ModelConfig& config, const std::vector<PlannedT
   field("rms_norm_eps", fmt::format("{}", config.rms_norm_eps));
   field("rope_theta", fmt::format("{:.1f}", config.rope_theta));
   field("tie_word_embeddings", config.tied_embeddings ? "true" : "false");
-  field("torch_dtype", quoted(torch_dtype(plain_type)));
+  field("torch_dtype", json_string(torch_dtype(plain_type)));
   field("use_sliding_window", "false");
   out += fmt::format("  \"vocab_size\": {}\n}}\n", config.vocab_size);
   return out;
@@ -202,8 +202,8 @@ std::string hf_tokenizer_text(const TokenizerSpec& spec) {
     out += fmt::format(
         "{}{{\"id\": {}, \"content\": {}, \"single_word\": {}, \"lstrip\": {}, \"rstrip\": {}, "
         "\"normalized\": {}, \"special\": {}}}",
-        separator, token.id, quoted(token.content), token.single_word, token.lstrip, token.rstrip,
-        token.normalized, token.special);
+        separator, token.id, json_string(token.content), token.single_word, token.lstrip,
+        token.rstrip, token.normalized, token.special);
     separator = ",\n";
   }
   out += "],\n";
@@ -216,7 +216,7 @@ std::string hf_tokenizer_text(const TokenizerSpec& spec) {
     out += fmt::format(
         "{{\"type\": \"Split\", \"pattern\": {{\"Regex\": {}}}, \"behavior\": "
         "\"Isolated\", \"invert\": false}}, ",
-        quoted(spec.split_pattern));
+        json_string(spec.split_pattern));
   }
   out += byte_level + "]},\n\"post_processor\": " + byte_level + ",\n\"decoder\": " + byte_level;
   out += fmt::format(
@@ -227,13 +227,13 @@ std::string hf_tokenizer_text(const TokenizerSpec& spec) {
   separator = "\n";
   for (size_t id = 0; id < spec.pieces.size(); ++id) {
     if (spec.pieces[id].empty()) continue;
-    out += fmt::format("{}{}: {}", separator, quoted(spec.pieces[id]), id);
+    out += fmt::format("{}{}: {}", separator, json_string(spec.pieces[id]), id);
     separator = ",\n";
   }
   out += "},\n\"merges\": [";
   separator = "\n";
   for (const auto& [left, right] : spec.merges) {
-    out += separator + quoted(left + " " + right);
+    out += separator + json_string(left + " " + right);
     separator = ",\n";
   }
   return out + "]}\n}\n";
@@ -245,7 +245,7 @@ std::string hf_tokenizer_config_text(const TokenizerSpec& spec, const std::strin
       "  \"eos_token\": {},\n  \"tokenizer_class\": \"{}\"",
       spec.add_bos, token_text(spec, spec.bos_token_id), token_text(spec, spec.eos_token_id),
       spec.add_bos ? "LlamaTokenizerFast" : "PreTrainedTokenizerFast");
-  if (!chat_template.empty()) out += ",\n  \"chat_template\": " + quoted(chat_template);
+  if (!chat_template.empty()) out += ",\n  \"chat_template\": " + json_string(chat_template);
   return out + "\n}\n";
 }
 
