@@ -139,13 +139,14 @@ void print_replay_table(const std::vector<ReplayRow>& rows, const BenchedModel& 
 }  // namespace
 
 void print_model(const BenchedModel& model) {
-  const CpuExecutor& executor = *model.session.executor;
-  std::printf("%s, %s, %s KV cache, %s, %d threads\n", model.session.location.path.c_str(),
-              model.session.format_name.c_str(), model.kv_type, executor.isa(),
-              executor.num_threads());
-  std::printf("measured limits: read %.1f GB/s before, %.1f after; int8 %.0f GOPS\n\n",
-              model.before.bandwidth * 1e-9, model.after.bandwidth * 1e-9,
-              std::max(model.before.int8_peak, model.after.int8_peak) * 1e-9);
+  std::printf("%s, %s, %s KV cache, %s\n", model.session.location.path.c_str(),
+              model.session.format_name.c_str(), model.kv_type,
+              model.session.executor->device_text().c_str());
+  std::printf("measured limits: read %.1f GB/s before, %.1f after", model.before.bandwidth * 1e-9,
+              model.after.bandwidth * 1e-9);
+  const double int8_peak = std::max(model.before.int8_peak, model.after.int8_peak);
+  if (int8_peak > 0) std::printf("; int8 %.0f GOPS", int8_peak * 1e-9);
+  std::printf("\n\n");
 }
 
 void print_rows(const std::vector<BenchRow>& rows, const BenchedModel& model, bool as_json) {

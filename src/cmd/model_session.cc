@@ -1,24 +1,14 @@
 #include "cmd/model_session.h"
-#include "cmd/options/tensor_format.h"
+#include "cmd/executor_choice.h"
 
 #include <fmt/format.h>
-
-#include <cmath>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "cmd/options/thread_options.h"
 
 namespace sparrow {
 namespace {
-
-Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
-  if (dtype == "auto") return std::optional<WeightFormat>();
-  if (dtype == "bfloat16") return std::optional(WeightFormat::kBF16);
-  if (dtype == "float16" || dtype == "half") return std::optional(WeightFormat::kF16);
-  return std::optional(WeightFormat::kF32);
-}
 
 // The flag names a method the files must already have; ours are read from the files themselves.
 // vLLM's names for its fast kernels mean the same files.
@@ -34,39 +24,6 @@ Status check_quantization(std::string wanted, const ModelFiles& files) {
   return invalid_argument(fmt::format(
       "--quantization {}: {} is {} ({}). Leave the flag out, or give --quantization {}", wanted,
       files.path, files.quantization, files.weights->format_name(), files.quantization));
-}
-
-Result<CpuExecutorOptions> executor_options(const OptionValues& values, const ModelConfig& config,
-                                            const SessionNeeds& needs) {
-  CpuExecutorOptions options;
-  const std::string& kv = values.text("kv-cache-dtype");
-  options.kv_type = kv == "int8"                     ? KvType::kInt8
-                    : kv == "f32" || kv == "float32" ? KvType::kF32
-                                                     : KvType::kBF16;
-  ASSIGN_OR_RETURN(options.formats.plain, weight_format_of(values.text("dtype")));
-  options.formats.head = tensor_format_of(values.text("output-tensor-type"));
-  options.formats.embedding = tensor_format_of(values.text("token-embedding-type"));
-  options.isa = values.text("force-isa");
-  ASSIGN_OR_RETURN(ComputeThreads threads, choose_compute_threads(values));
-  options.num_threads = threads.count;
-  options.pinned_cpus = std::move(threads.pinned_cpus);
-  options.num_slots = static_cast<int>(values.integer("max-num-seqs"));
-  options.max_batch_tokens = static_cast<int>(
-      std::max(values.integer("max-num-batched-tokens"), values.integer("max-num-seqs")));
-  options.max_context = static_cast<int>(values.integer("max-model-len"));
-  options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
-  const auto share = values.number("gpu-memory-utilization");
-  options.memory_limit_bytes =
-      static_cast<int64_t>(std::floor(share * static_cast<double>(available_memory_bytes())));
-  if (needs.num_slots > 0) options.num_slots = needs.num_slots;
-  if (needs.num_blocks > 0) options.num_blocks = needs.num_blocks;
-  if (needs.max_context > 0) options.max_context = needs.max_context;
-  if (needs.max_batch_tokens > 0) options.max_batch_tokens = needs.max_batch_tokens;
-  if (options.max_context > config.max_position) {
-    return invalid_argument(fmt::format("--max-model-len {}: the model's positions end at {}",
-                                        options.max_context, config.max_position));
-  }
-  return options;
 }
 
 Status open_text_side(const OptionValues& values, ModelFiles& files, ModelSession& session) {
@@ -102,18 +59,9 @@ std::vector<TokenId> ids_without_token(const Tokenizer& tokenizer, int vocab_siz
 }
 
 void log_plan(const ModelSession& session, double seconds) {
-  const CpuExecutor& executor = *session.executor;
-  const MemoryPlan& plan = executor.memory_plan();
-  log_info("Loaded model '{}' on CPU ({}, {} threads) in {:.1f} s, format: {}",
-           session.location.path, executor.isa(), executor.num_threads(), seconds,
-           session.format_name);
-  log_info(
-      "Memory plan: weights {}, KV cache {} ({} blocks of 16 tokens), workspace {}, of {} "
-      "available",
-      size_text(plan.weights_bytes), size_text(plan.kv_bytes), plan.num_blocks,
-      size_text(plan.workspace_bytes), size_text(plan.available_bytes));
-  log_info("Maximum sequence: {} tokens; {:.1f} sequences of that length fit at once",
-           plan.max_context, plan.full_sequences());
+  log_info("Loaded model '{}' on {} in {:.1f} s, format: {}", session.location.path,
+           session.executor->device_text(), seconds, session.format_name);
+  for (const std::string& line : session.executor->memory_lines()) log_info("{}", line);
 }
 
 void log_origin(const ModelLocation& location) {
@@ -153,12 +101,13 @@ Result<ModelSession> open_session(const OptionValues& values, const std::string&
   session.config = files.config;
   session.format_name = files.weights->format_name();
   session.generation = files.generation;
-  ASSIGN_OR_RETURN(CpuExecutorOptions options, executor_options(values, session.config, needs));
+  std::vector<TokenId> disallowed;
   if (needs.tokenizer) {
     RETURN_IF_ERROR(open_text_side(values, files, session));
-    options.disallowed_tokens = ids_without_token(*session.tokenizer, session.config.vocab_size);
+    disallowed = ids_without_token(*session.tokenizer, session.config.vocab_size);
   }
-  ASSIGN_OR_RETURN(session.executor, make_cpu_executor(session.config, options));
+  ASSIGN_OR_RETURN(session.executor,
+                   make_executor(values, *files.weights, needs, std::move(disallowed)));
   RETURN_IF_ERROR(session.executor->load(*files.weights));
   log_plan(session, to_seconds(clock.now() - begin));
   return session;

@@ -8,7 +8,8 @@
 
 #include "base/options.h"
 #include "base/status.h"
-#include "model/cpu_executor.h"
+#include "cmd/executor_choice.h"
+#include "model/executor.h"
 #include "model/model_files.h"
 #include "model/model_locator.h"
 #include "tokenizer/chat_template.h"
@@ -23,16 +24,7 @@ struct ModelSession {
   GenerationDefaults generation;
   std::shared_ptr<const Tokenizer> tokenizer;         // null: the model has none
   std::shared_ptr<const ChatTemplate> chat_template;  // null: completions only
-  std::unique_ptr<CpuExecutor> executor;
-};
-
-struct SessionNeeds {
-  bool tokenizer = true;
-  // Replace the options' choice when above zero (bench needs exact sizes).
-  int num_slots = 0;
-  int num_blocks = 0;
-  int max_context = 0;
-  int max_batch_tokens = 0;
+  std::unique_ptr<ModelExecutor> executor;
 };
 
 // From the shared options (model_options.h); the model is `positional` if that is not empty. Errors

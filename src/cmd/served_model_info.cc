@@ -49,7 +49,7 @@ std::string fingerprint(const OptionValues& values, const ModelSession& session)
   return fmt::format("{}{}|{}|{}|{}|{}|{}|{}", fmt::join(lines, ""), session.format_name,
                      values.text("dtype"), values.text("output-tensor-type"),
                      values.text("token-embedding-type"), values.text("kv-cache-dtype"),
-                     session.executor->isa(), kVersion);
+                     session.executor->arithmetic(), kVersion);
 }
 
 }  // namespace
@@ -79,7 +79,7 @@ api::ModelInfo served_model_info(const OptionValues& values, const ModelSession&
     info.generation.eos_token_ids = session.generation.eos_token_ids;
   }
   info.max_model_len = session.executor->limits().max_context_tokens;
-  info.memory_budget_bytes = session.executor->memory_plan().available_bytes;
+  info.memory_budget_bytes = session.executor->memory_budget_bytes();
   info.created = unix_seconds();
   return info;
 }

@@ -65,6 +65,8 @@ class ModelExecutor : public Executor {
  public:
   // Where it computes and with what: "CPU (avx512, 2 threads)", "NVIDIA H200 (sm_90)".
   virtual std::string device_text() const = 0;
+  // What its results depend on beside model and options: "avx512", "sm_90".
+  virtual std::string arithmetic() const = 0;
   // The exact memory plan, a line each, for the start-up log.
   virtual std::vector<std::string> memory_lines() const = 0;
   // What the plan was held against: the device's memory, or the share of it we may use.

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "kernels/cpu_features.h"
+#include "model/cpu_executor.h"
 
 namespace sparrow {
 
@@ -37,8 +38,11 @@ void append_run(std::string& out, const BenchedModel& model) {
   append_number(out, "kv_bytes_per_token",
                 static_cast<double>(session.executor->kv_bytes_per_token()));
   append_text(out, "cpu", cpu_features().model_name);
-  append_text(out, "isa", session.executor->isa());
-  append_number(out, "threads", session.executor->num_threads());
+  append_text(out, "device", session.executor->device_text());
+  append_text(out, "isa", session.executor->arithmetic());
+  if (const auto* cpu = dynamic_cast<const CpuExecutor*>(session.executor.get())) {
+    append_number(out, "threads", cpu->num_threads());
+  }
   out += '}';
 }
 

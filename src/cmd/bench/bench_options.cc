@@ -308,7 +308,7 @@ Result<UsersOptions> users_options(const OptionValues& values) {
 }
 
 UsersTarget users_target(const OptionValues& values) {
-  return {.card = find_card(values.text("card")),
+  return {.card = find_known_gpu(values.text("card")),
           .target_s = values.given("target-s") ? values.number("target-s") : 0};
 }
 

@@ -39,8 +39,8 @@ WorkloadOptions workload_options(const OptionValues& values, const Workload& wor
 Result<UsersOptions> users_options(const OptionValues& values);
 // What --card and --target-s ask about.
 struct UsersTarget {
-  const Card* card = nullptr;  // null: none was named
-  double target_s = 0;         // 0: none
+  const KnownGpu* card = nullptr;  // null: none was named
+  double target_s = 0;             // 0: none
 };
 UsersTarget users_target(const OptionValues& values);
 

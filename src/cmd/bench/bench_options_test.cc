@@ -110,9 +110,9 @@ TEST(BenchOptions, ASetOfRequests_HasAPlaceForEachUpTo256) {
 }
 
 TEST(BenchOptions, EveryCardOfTheTable_CanBeNamed) {
-  for (const Card& card : cards()) {
-    const UsersTarget target =
-        users_target(parse({"--workload", "users", "--card", card.name, "--target-s", "3.5"}));
+  for (const KnownGpu& card : known_gpus()) {
+    const UsersTarget target = users_target(
+        parse({"--workload", "users", "--card", std::string(card.id), "--target-s", "3.5"}));
     EXPECT_EQ(target.card, &card);
     EXPECT_EQ(target.target_s, 3.5);
   }

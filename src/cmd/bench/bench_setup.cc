@@ -8,13 +8,44 @@
 #include <utility>
 
 #include "kernels/cpu_features.h"
+#include "kernels/cuda/cuda_device.h"
+#include "model/cpu_executor.h"
 #include "scheduler/speculation.h"
+#include "tools/bench/gpu_probe.h"
+#include "tools/bench/machine_probe.h"
 
 namespace sparrow {
 namespace {
 
 // A vector register holds a quarter as many floats, which attention multiplies, as int8.
 constexpr double kFloatShareOfInt8 = 0.25;
+
+constexpr size_t kMaxGpuProbeBytes = size_t{512} << 20;  // two buffers, several times any L2 cache
+
+class CpuProbe final : public MachineProbe {
+ public:
+  CpuProbe(std::unique_ptr<ComputePool> pool, const Kernels* kernels, ReadProbe reads)
+      : pool_(std::move(pool)), kernels_(kernels), reads_(std::move(reads)) {}
+
+  Probe measure() override { return {reads_.best_of_five(), probe_int8_peak(*kernels_, *pool_)}; }
+  double read_pass() override { return reads_.pass(); }
+
+ private:
+  std::unique_ptr<ComputePool> pool_;
+  const Kernels* kernels_;
+  ReadProbe reads_;
+};
+
+class GpuProbe final : public MachineProbe {
+ public:
+  explicit GpuProbe(GpuCopyProbe copies) : copies_(std::move(copies)) {}
+
+  Probe measure() override { return {copies_.best_of_five(), 0}; }
+  double read_pass() override { return copies_.pass(); }
+
+ private:
+  GpuCopyProbe copies_;
+};
 
 std::atomic<int> num_interrupts{0};
 static_assert(std::atomic<int>::is_always_lock_free);
@@ -32,7 +63,7 @@ Result<ModelSession> open_for_bench(const OptionValues& values, SessionNeeds nee
   return open_session(values, positional, needs);
 }
 
-BenchCost cost_of(const ModelConfig& config, const CpuExecutor& executor) {
+BenchCost cost_of(const ModelConfig& config, const ModelExecutor& executor) {
   const double layer =
       static_cast<double>(config.hidden_size) * (config.q_size() * 2.0 + config.kv_size() * 2.0) +
       3.0 * config.hidden_size * config.intermediate_size;
@@ -51,14 +82,22 @@ const char* kv_type_name(const OptionValues& values) {
   return wanted == "f32" || wanted == "float32" ? "f32" : "bf16";
 }
 
-Result<std::unique_ptr<MachineProbe>> MachineProbe::create(const CpuExecutor& executor,
+Result<std::unique_ptr<MachineProbe>> MachineProbe::create(const ModelExecutor& executor,
                                                            const OptionValues& values) {
   const auto bytes = static_cast<size_t>(values.integer("probe-mb")) << 20;
-  auto pool = std::make_unique<ComputePool>(executor.num_threads());
-  ASSIGN_OR_RETURN(const Kernels* kernels, select_kernels(executor.isa()));
+  const auto* cpu = dynamic_cast<const CpuExecutor*>(&executor);
+  if (cpu == nullptr) {
+    // What the executor's share of the memory leaves has room for less.
+    const size_t buffer_bytes = std::min(bytes, kMaxGpuProbeBytes) / 2;
+    ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, open_cuda_device(0));
+    ASSIGN_OR_RETURN(GpuCopyProbe copies, GpuCopyProbe::create(std::move(device), buffer_bytes));
+    return std::unique_ptr<MachineProbe>(std::make_unique<GpuProbe>(std::move(copies)));
+  }
+  auto pool = std::make_unique<ComputePool>(cpu->num_threads());
+  ASSIGN_OR_RETURN(const Kernels* kernels, select_kernels(cpu->isa()));
   ASSIGN_OR_RETURN(ReadProbe reads, ReadProbe::create(*kernels, *pool, bytes));
   return std::unique_ptr<MachineProbe>(
-      new MachineProbe(std::move(pool), kernels, std::move(reads)));
+      std::make_unique<CpuProbe>(std::move(pool), kernels, std::move(reads)));
 }
 
 MachineLimits machine_limits(const ModelSession& session, const Probe& probe) {

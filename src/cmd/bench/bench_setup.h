@@ -10,7 +10,6 @@
 #include "cmd/bench_output.h"
 #include "cmd/model_session.h"
 #include "cmd/progress.h"
-#include "tools/bench/machine_probe.h"
 #include "tools/bench/step_work.h"
 
 namespace sparrow {
@@ -21,26 +20,19 @@ inline constexpr int kBenchInterrupted = 130;  // what shells give for SIGINT
 // options want.
 Result<ModelSession> open_for_bench(const OptionValues& values, SessionNeeds needs);
 
-BenchCost cost_of(const ModelConfig& config, const CpuExecutor& executor);
+BenchCost cost_of(const ModelConfig& config, const ModelExecutor& executor);
 
 const char* kv_type_name(const OptionValues& values);
 
-// Measures the machine with as many threads as the executor has.
+// Measures the device of an executor: a CPU with as many threads as it has, or its card.
 class MachineProbe {
  public:
-  static Result<std::unique_ptr<MachineProbe>> create(const CpuExecutor& executor,
+  virtual ~MachineProbe() = default;
+  static Result<std::unique_ptr<MachineProbe>> create(const ModelExecutor& executor,
                                                       const OptionValues& values);
 
-  Probe measure() { return {reads_.best_of_five(), probe_int8_peak(*kernels_, *pool_)}; }
-  double read_pass() { return reads_.pass(); }
-
- private:
-  MachineProbe(std::unique_ptr<ComputePool> pool, const Kernels* kernels, ReadProbe reads)
-      : pool_(std::move(pool)), kernels_(kernels), reads_(std::move(reads)) {}
-
-  std::unique_ptr<ComputePool> pool_;
-  const Kernels* kernels_;
-  ReadProbe reads_;
+  virtual Probe measure() = 0;
+  virtual double read_pass() = 0;  // bytes per second
 };
 
 // The limits for this model's types of weights, without read passes between the steps.

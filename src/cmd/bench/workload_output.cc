@@ -105,7 +105,7 @@ std::string users_json(const UsersReport& report, const UsersOptions& options,
   }
   if (target.card != nullptr) {
     const MachineLimits card = limits_of(*target.card);
-    append_text(out, "card", target.card->name);
+    append_text(out, "card", std::string(target.card->id));
     append_number(out, "card_answer_limit_s", limit_s(limit, card, options));
     if (target.target_s > 0) append_number(out, "card_share_needed", needed(card));
   }
@@ -157,9 +157,9 @@ void print_users_table(const UsersReport& report, const UsersOptions& options,
   }
   print_limit("this machine", limit_s(limit, limit.limits, options), target.target_s);
   if (target.card == nullptr) return;
-  const Card& card = *target.card;
+  const KnownGpu& card = *target.card;
   print_limit(fmt::format("card {} ({:.0f} GB/s, {:.1f} TFLOP/s) with these weights", card.name,
-                          card.read_bytes_per_s * 1e-9, card.ops_per_s * 1e-12),
+                          card.bandwidth_gb_per_s, card.peak_tflops),
               limit_s(limit, limits_of(card), options), target.target_s);
 }
 

@@ -92,6 +92,9 @@ class CudaDevice final : public GpuDevice {
     keep(cudaMemcpyAsync(pinned, device, bytes, cudaMemcpyDeviceToHost, stream_),
          "copy from the GPU");
   }
+  void copy_on_device(void* to, const void* from, size_t bytes) override {
+    keep(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy on the GPU");
+  }
   void fill(void* device, uint8_t value, size_t bytes) override {
     keep(cudaMemsetAsync(device, value, bytes, stream_), "fill on the GPU");
   }

@@ -53,6 +53,7 @@ class GpuDevice {
 
   virtual void copy_to_device(void* device, const void* pinned, size_t bytes) = 0;
   virtual void copy_to_host(void* pinned, const void* device, size_t bytes) = 0;
+  virtual void copy_on_device(void* to, const void* from, size_t bytes) = 0;
   virtual void fill(void* device, uint8_t value, size_t bytes) = 0;
 
   virtual Result<std::unique_ptr<GpuEvent>> create_event() = 0;

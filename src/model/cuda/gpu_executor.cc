@@ -203,8 +203,11 @@ const StepResult& GpuExecutor::wait(Ticket ticket) {
 void GpuExecutor::release(SlotId slot) { impl_->head->release_slot(slot); }
 
 std::string GpuExecutor::device_text() const {
+  return fmt::format("{} ({})", impl_->device->info().name, arithmetic());
+}
+std::string GpuExecutor::arithmetic() const {
   const GpuDeviceInfo& info = impl_->device->info();
-  return fmt::format("{} (sm_{}{})", info.name, info.compute_major, info.compute_minor);
+  return fmt::format("sm_{}{}", info.compute_major, info.compute_minor);
 }
 std::vector<std::string> GpuExecutor::memory_lines() const {
   return memory_plan_lines(impl_->plan);

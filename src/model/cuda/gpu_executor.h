@@ -34,6 +34,7 @@ class GpuExecutor final : public ModelExecutor {
   const StepResult& wait(Ticket ticket) override;
   void release(SlotId slot) override;
   std::string device_text() const override;
+  std::string arithmetic() const override;
   std::vector<std::string> memory_lines() const override;
   int64_t memory_budget_bytes() const override;
   int64_t weights_bytes_per_token() const override;

@@ -439,7 +439,8 @@ TEST_P(GpuExecutorTest, MemoryPlan_CountsWhatIsHeld) {
       const int64_t held = free_before - kept.free_bytes().value();
       const int64_t counted = plan.weights_bytes + plan.kv_bytes + plan.workspace_bytes;
       EXPECT_LE(held, counted);
-      // Vectors that are stacked are padded once: 2 layers, 5 vectors and 7 matrices of 3 parts each.
+      // Vectors that are stacked are padded once: 2 layers, 5 vectors and 7 matrices of 3 parts
+      // each.
       EXPECT_GE(held, counted - 2 * (5 + 3 * 7) * kGpuAlignment);
     }
   }

@@ -12,15 +12,15 @@ constexpr FigureSource kSheet = FigureSource::kDataSheet;
 // Of the RTX 3060 the desktop card has 28 SMs, the laptop one 30 with slower memory; its peak is
 // that of the 110 W setting.
 constexpr KnownGpu kKnownGpus[] = {
-    {"T4", 75, 40, 4, 16, kSheet, 320, 65},
-    {"RTX 3060 Laptop 6 GB", 86, 30, 3, 6, kSheet, 336, 25.8},
-    {"RTX 3060 12 GB", 86, 28, 3, 12, kSheet, 360, 25.5},
-    {"A10G", 86, 80, 6, 24, kSheet, 600, 70},
-    {"A40", 86, 84, 6, 48, kSheet, 696, 149},
-    {"A100-80", 80, 108, 40, 80, kSheet, 2039, 312},
-    {"L4", 89, 58, 48, 24, kSheet, 300, 121},
-    {"H100", 90, 132, 50, 80, kSheet, 3350, 989},
-    {"H200", 90, 132, 60, 141, FigureSource::kMeasured, 4300, 788},
+    {"t4", "T4", 75, 40, 4, 16, kSheet, 320, 65},
+    {"rtx3060-6gb", "RTX 3060 Laptop 6 GB", 86, 30, 3, 6, kSheet, 336, 25.8},
+    {"rtx3060", "RTX 3060 12 GB", 86, 28, 3, 12, kSheet, 360, 25.5},
+    {"a10g", "A10G", 86, 80, 6, 24, kSheet, 600, 70},
+    {"a40", "A40", 86, 84, 6, 48, kSheet, 696, 149},
+    {"a100", "A100-80", 80, 108, 40, 80, kSheet, 2039, 312},
+    {"l4", "L4", 89, 58, 48, 24, kSheet, 300, 121},
+    {"h100", "H100", 90, 132, 50, 80, kSheet, 3350, 989},
+    {"h200", "H200", 90, 132, 60, 141, FigureSource::kMeasured, 4300, 788},
 };
 
 // Table "Technical Specifications per Compute Capability" of the CUDA C++ Programming Guide.
@@ -60,7 +60,7 @@ std::span<const KnownGpu> known_gpus() { return kKnownGpus; }
 
 const KnownGpu* find_known_gpu(std::string_view name) {
   for (const KnownGpu& card : kKnownGpus) {
-    if (card.name == name) return &card;
+    if (card.name == name || card.id == name) return &card;
   }
   return nullptr;
 }

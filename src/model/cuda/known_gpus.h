@@ -19,6 +19,7 @@ enum class FigureSource : uint8_t {
 };
 
 struct KnownGpu {
+  std::string_view id;  // of options: "a40"
   std::string_view name;
   int32_t compute_capability;  // 86 for sm_86
   int32_t num_sms;
@@ -36,7 +37,7 @@ struct KnownGpu {
 };
 
 std::span<const KnownGpu> known_gpus();
-// Null for a name that is not in the table.
+// By id or by name; null for one that is not in the table.
 const KnownGpu* find_known_gpu(std::string_view name);
 
 }  // namespace sparrow

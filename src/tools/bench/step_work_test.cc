@@ -44,17 +44,14 @@ TEST(StepWork, LimitOfAStep_IsTheSlowerOfMemoryAndArithmetic) {
   EXPECT_EQ(limit_seconds(work, {}), 0) << "nothing is known";
 }
 
-TEST(Cards, AreFoundByNameAndHaveBothLimits) {
-  for (const Card& card : cards()) {
-    ASSERT_EQ(find_card(card.name), &card);
+TEST(Cards, HaveBothLimits) {
+  for (const KnownGpu& card : known_gpus()) {
     const MachineLimits limits = limits_of(card);
-    EXPECT_EQ(limits.read_bytes_per_s, card.read_bytes_per_s);
-    EXPECT_EQ(limits.ops_per_s, card.ops_per_s);
+    EXPECT_GT(limits.read_bytes_per_s, 1e11);
+    EXPECT_GT(limits.ops_per_s, 1e13);
     EXPECT_GT(limits.attention_ops_per_s, 0);
   }
-  ASSERT_NE(find_card("a40"), nullptr);
-  EXPECT_EQ(find_card("a40")->read_bytes_per_s, 696e9);
-  EXPECT_EQ(find_card("A41"), nullptr);
+  EXPECT_EQ(limits_of(*find_known_gpu("a40")).read_bytes_per_s, 696e9);
 }
 
 TEST(Percentiles, AreThoseOfTheNearestRank) {

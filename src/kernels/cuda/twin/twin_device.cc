@@ -68,6 +68,9 @@ class TwinDevice final : public GpuDevice, public TwinQueue {
   void copy_to_host(void* pinned, const void* device, size_t bytes) override {
     add([=] { std::memcpy(pinned, device, bytes); });
   }
+  void copy_on_device(void* to, const void* from, size_t bytes) override {
+    add([=] { std::memcpy(to, from, bytes); });
+  }
   void fill(void* device, uint8_t value, size_t bytes) override {
     add([=] { std::memset(device, value, bytes); });
   }

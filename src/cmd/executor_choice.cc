@@ -1,0 +1,132 @@
+#include "cmd/executor_choice.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+#include "cmd/options/tensor_format.h"
+#include "cmd/options/thread_options.h"
+#include "kernels/cuda/cuda_device.h"
+#include "model/cpu_executor.h"
+#include "model/cuda/gpu_executor.h"
+
+namespace sparrow {
+namespace {
+
+Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
+  if (dtype == "auto") return std::optional<WeightFormat>();
+  if (dtype == "bfloat16") return std::optional(WeightFormat::kBF16);
+  if (dtype == "float16" || dtype == "half") return std::optional(WeightFormat::kF16);
+  return std::optional(WeightFormat::kF32);
+}
+
+Result<CpuExecutorOptions> cpu_options(const OptionValues& values, const SessionNeeds& needs) {
+  CpuExecutorOptions options;
+  const std::string& kv = values.text("kv-cache-dtype");
+  options.kv_type = kv == "int8"                     ? KvType::kInt8
+                    : kv == "f32" || kv == "float32" ? KvType::kF32
+                                                     : KvType::kBF16;
+  ASSIGN_OR_RETURN(options.formats.plain, weight_format_of(values.text("dtype")));
+  options.formats.head = tensor_format_of(values.text("output-tensor-type"));
+  options.formats.embedding = tensor_format_of(values.text("token-embedding-type"));
+  options.isa = values.text("force-isa");
+  ASSIGN_OR_RETURN(ComputeThreads threads, choose_compute_threads(values));
+  options.num_threads = threads.count;
+  options.pinned_cpus = std::move(threads.pinned_cpus);
+  options.num_slots = static_cast<int>(values.integer("max-num-seqs"));
+  options.max_batch_tokens = static_cast<int>(
+      std::max(values.integer("max-num-batched-tokens"), values.integer("max-num-seqs")));
+  options.max_context = static_cast<int>(values.integer("max-model-len"));
+  options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
+  const auto share = values.number("gpu-memory-utilization");
+  options.memory_limit_bytes =
+      static_cast<int64_t>(std::floor(share * static_cast<double>(available_memory_bytes())));
+  if (needs.num_slots > 0) options.num_slots = needs.num_slots;
+  if (needs.num_blocks > 0) options.num_blocks = needs.num_blocks;
+  if (needs.max_context > 0) options.max_context = needs.max_context;
+  if (needs.max_batch_tokens > 0) options.max_batch_tokens = needs.max_batch_tokens;
+  return options;
+}
+
+// What the option's types are on a card, where blocks of 8 and 4 bits become plain groups.
+Result<std::optional<GpuWeightFormat>> gpu_format_of(const OptionValues& values,
+                                                     const char* option) {
+  const std::string& type = values.text(option);
+  if (type == "auto") return std::optional<GpuWeightFormat>();
+  if (type == "bf16" || type == "bfloat16") return std::optional(GpuWeightFormat::kBF16);
+  if (type == "float16" || type == "half") return std::optional(GpuWeightFormat::kF16);
+  if (type == "q8_0") return std::optional(GpuWeightFormat::kInt8);
+  if (type == "q4_0") return std::optional(GpuWeightFormat::kInt4);
+  return invalid_argument(fmt::format(
+      "--{} {}: a GPU holds weights in 16, 8 or 4 bits. Give auto, or --device cpu", option, type));
+}
+
+Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const SessionNeeds& needs) {
+  GpuExecutorOptions options;
+  const std::string& kv = values.text("kv-cache-dtype");
+  if (kv == "f32" || kv == "float32") {
+    return invalid_argument(fmt::format(
+        "--kv-cache-dtype {}: a GPU's KV cache is bf16 or int8. Give one of them, or --device cpu",
+        kv));
+  }
+  options.kv_type = kv == "int8" ? GpuKvFormat::kInt8 : GpuKvFormat::kBF16;
+  ASSIGN_OR_RETURN(options.weight_format, gpu_format_of(values, "dtype"));
+  ASSIGN_OR_RETURN(options.head_format, gpu_format_of(values, "output-tensor-type"));
+  ASSIGN_OR_RETURN(options.embedding_format, gpu_format_of(values, "token-embedding-type"));
+  options.enforce_eager = values.flag("enforce-eager");
+  options.memory_utilization = values.number("gpu-memory-utilization");
+  options.num_slots = static_cast<int>(values.integer("max-num-seqs"));
+  options.max_batch_tokens = static_cast<int>(
+      std::max(values.integer("max-num-batched-tokens"), values.integer("max-num-seqs")));
+  options.max_context = static_cast<int>(values.integer("max-model-len"));
+  options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
+  if (needs.num_slots > 0) options.num_slots = needs.num_slots;
+  if (needs.max_context > 0) options.max_context = needs.max_context;
+  if (needs.max_batch_tokens > 0) options.max_batch_tokens = needs.max_batch_tokens;
+  return options;
+}
+
+// True for a GPU. "auto" takes one that can be used, and says why it takes none.
+Result<bool> wants_gpu(const std::string& device) {
+  if (device == "cpu") return false;
+  const int num_devices = num_cuda_devices();
+  if (num_devices > 0) return true;
+  if (device == "cuda") {
+    return unavailable(
+        fmt::format("--device cuda: {}. --device cpu works everywhere", why_no_cuda_device()));
+  }
+  log_info("No GPU is used: {}", why_no_cuda_device());
+  return false;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ModelExecutor>> make_executor(const OptionValues& values,
+                                                     const TensorSource& source,
+                                                     const SessionNeeds& needs,
+                                                     std::vector<TokenId> disallowed_tokens) {
+  const ModelConfig& config = source.config();
+  const int64_t context =
+      needs.max_context > 0 ? needs.max_context : values.integer("max-model-len");
+  if (context > config.max_position) {
+    return invalid_argument(fmt::format("--max-model-len {}: the model's positions end at {}",
+                                        context, config.max_position));
+  }
+  ASSIGN_OR_RETURN(const bool on_gpu, wants_gpu(values.text("device")));
+  if (on_gpu) {
+    ASSIGN_OR_RETURN(GpuExecutorOptions options, gpu_options(values, needs));
+    options.disallowed_tokens = std::move(disallowed_tokens);
+    ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, open_cuda_device(0));
+    ASSIGN_OR_RETURN(std::unique_ptr<GpuExecutor> executor,
+                     make_gpu_executor(std::move(device), source, options));
+    return std::unique_ptr<ModelExecutor>(std::move(executor));
+  }
+  ASSIGN_OR_RETURN(CpuExecutorOptions options, cpu_options(values, needs));
+  options.disallowed_tokens = std::move(disallowed_tokens);
+  ASSIGN_OR_RETURN(std::unique_ptr<CpuExecutor> executor, make_cpu_executor(config, options));
+  return std::unique_ptr<ModelExecutor>(std::move(executor));
+}
+
+}  // namespace sparrow
