@@ -65,8 +65,8 @@ std::string gpu_matrix_format_name(const GpuMatrixFormat& format) {
   return fmt::format("{} g{}", type, format.group_size);
 }
 
-GpuPacking GpuMatrixFormat::packing(int64_t cols) const {
-  GpuPacking packing;
+GpuPackTarget GpuMatrixFormat::packing(int64_t cols) const {
+  GpuPackTarget packing;
   packing.format = type;
   packing.has_zeros = has_zeros;
   packing.has_f32_scales = has_f32_scales;
@@ -74,9 +74,8 @@ GpuPacking GpuMatrixFormat::packing(int64_t cols) const {
   return packing;
 }
 
-int64_t gpu_matrix_bytes(const GpuMatrixFormat& format, int64_t rows, int64_t cols) {
-  const GpuMatrixBytes bytes = gpu_matrix_bytes(format.packing(cols), rows, cols);
-  return static_cast<int64_t>(bytes.values + bytes.scales + bytes.zeros);
+GpuMatrixBytes GpuMatrixFormat::bytes(int64_t rows, int64_t cols) const {
+  return gpu_matrix_bytes(type, rows, cols, packing(cols).group, has_f32_scales, has_zeros);
 }
 
 GpuMatrixFormat gpu_matrix_format(std::string_view name, const SourceTensor& tensor,

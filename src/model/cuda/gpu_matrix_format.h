@@ -25,16 +25,16 @@ struct GpuMatrixFormat {
   bool has_f32_scales = false;  // scales of checkpoints whose scales may be fp32; else fp16
 
   // How rows of so many columns are packed in it.
-  GpuPacking packing(int64_t cols) const;
+  GpuPackTarget packing(int64_t cols) const;
+
+  // Without padding. group_size divides cols.
+  GpuMatrixBytes bytes(int64_t rows, int64_t cols) const;
 
   bool operator==(const GpuMatrixFormat&) const = default;
 };
 
 // "bf16", "int8 per row", "int4 g128"
 std::string gpu_matrix_format_name(const GpuMatrixFormat& format);
-
-// Bytes without padding. group_size divides cols.
-int64_t gpu_matrix_bytes(const GpuMatrixFormat& format, int64_t rows, int64_t cols);
 
 // The format of a matrix of the file; of `tensor` type and shape alone are read. Files of 4 and 8
 // bits keep their groups, other quantized blocks (Q4_1, Q5, K types) become int8 in groups of 32.

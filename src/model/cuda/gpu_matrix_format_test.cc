@@ -67,7 +67,7 @@ TEST(GpuMatrixFormat, RowsThatNoGroupDivides_FallBack) {
 TEST(GpuMatrixFormat, Bytes_AreWeightsAndScales) {
   const int64_t weights = int64_t{8960} * 1536;
   const auto bits = [&](const GpuMatrixFormat& format) {
-    return static_cast<double>(gpu_matrix_bytes(format, 8960, 1536)) * 8 /
+    return static_cast<double>(format.bytes(8960, 1536).total()) * 8 /
            static_cast<double>(weights);
   };
   EXPECT_EQ(bits(kBF16), 16);
@@ -76,7 +76,8 @@ TEST(GpuMatrixFormat, Bytes_AreWeightsAndScales) {
   EXPECT_EQ(bits({GpuWeightFormat::kInt4, 32, false}), 4.5);
   EXPECT_EQ(bits({GpuWeightFormat::kInt4, 128, false}), 4.125);
   EXPECT_EQ(bits({GpuWeightFormat::kInt4, 128, true}), 4.1875);
-  EXPECT_EQ(gpu_matrix_bytes({GpuWeightFormat::kInt8, 0, false}, 8960, 1536), weights + 2 * 8960);
+  constexpr GpuMatrixFormat kPerRow{GpuWeightFormat::kInt8, 0, false};
+  EXPECT_EQ(kPerRow.bytes(8960, 1536).total(), static_cast<size_t>(weights) + 2 * 8960);
 }
 
 }  // namespace

@@ -301,9 +301,8 @@ Result<int64_t> gpu_weights_bytes(const TensorSource& source, const GpuExecutorO
       total += aligned(layout.cols * static_cast<int64_t>(sizeof(float)));
       continue;
     }
-    const GpuPacking packing =
-        gpu_matrix_format(layout.name, tensor, tied, options).packing(layout.cols);
-    const GpuMatrixBytes bytes = gpu_matrix_bytes(packing, layout.rows, layout.cols);
+    const GpuMatrixBytes bytes =
+        gpu_matrix_format(layout.name, tensor, tied, options).bytes(layout.rows, layout.cols);
     for (const size_t part : {bytes.values, bytes.scales, bytes.zeros}) {
       total += aligned(static_cast<int64_t>(part));
     }

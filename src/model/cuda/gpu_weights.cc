@@ -78,7 +78,7 @@ Result<const float*> Loader::vectors(std::span<const std::string> names) {
 
 // One allocation: values, scales, zeros, each aligned.
 Result<GpuMatrix> Loader::empty_matrix(const GpuMatrixFormat& format, int64_t rows, int64_t cols) {
-  const GpuMatrixBytes bytes = gpu_matrix_bytes(format.packing(cols), rows, cols);
+  const GpuMatrixBytes bytes = format.bytes(rows, cols);
   const size_t scales_begin = aligned(bytes.values);
   const size_t zeros_begin = scales_begin + aligned(bytes.scales);
   ASSIGN_OR_RETURN(void* memory, allocate(zeros_begin + bytes.zeros));
@@ -131,22 +131,22 @@ Status Loader::fill(const std::string& name, int64_t first_row, const GpuMatrixF
                     const GpuMatrix& matrix) {
   constexpr size_t kPieceBytes = 1 << 20;
   ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
-  const GpuPacking packing = format.packing(tensor.cols);
-  const GpuMatrixBytes row_bytes = gpu_matrix_bytes(packing, 1, tensor.cols);
+  const GpuMatrixBytes row_bytes = format.bytes(1, tensor.cols);
   const int64_t step = std::max<int64_t>(
       1, static_cast<int64_t>(kPieceBytes / std::max<size_t>(row_bytes.values, 1)));
   std::array<std::vector<std::byte>, 3> pieces;
   for (int64_t row = 0; row < tensor.rows; row += step) {
     const int64_t count = std::min(step, tensor.rows - row);
-    const GpuMatrixBytes bytes = gpu_matrix_bytes(packing, count, tensor.cols);
+    const GpuMatrixBytes bytes = format.bytes(count, tensor.cols);
     pieces[0].resize(bytes.values);
     pieces[1].resize(bytes.scales);
     pieces[2].resize(bytes.zeros);
-    const Status packed = pack_gpu_rows(tensor.type, tensor.row_span(row, count), count,
-                                        tensor.cols, packing, {pieces[0], pieces[1], pieces[2]});
+    const Status packed =
+        pack_gpu_rows(format.packing(tensor.cols),
+                      {tensor.type, count, tensor.cols, tensor.row_span(row, count), row},
+                      {pieces[0], pieces[1], pieces[2]});
     if (!packed.ok()) {
-      return Status(packed.code(),
-                    fmt::format("{}, from row {} on: {}", name, row, packed.message()));
+      return Status(packed.code(), fmt::format("{}: {}", name, packed.message()));
     }
     const auto at = static_cast<size_t>(first_row + row);
     const std::pair<const void*, size_t> places[] = {{matrix.values, row_bytes.values},

@@ -24,7 +24,7 @@ __device__ __forceinline__ float weight_at(const GpuMatrix& matrix, int64_t row,
       return scale * static_cast<float>(static_cast<const int8_t*>(matrix.values)[index]);
     } else {
       const uint32_t word = static_cast<const uint32_t*>(matrix.values)[index / 8];
-      const int code = static_cast<int>(word >> gpu_int4_shift(col % 8) & 15u);
+      const int code = static_cast<int>(word >> (4 * gpu_int4_nibble_position(col)) & 15u);
       const int zero = matrix.zeros != nullptr ? matrix.zeros[group] : 8;
       return scale * static_cast<float>(code - zero);
     }
