@@ -2,7 +2,8 @@
 // CopyQueue: 16-byte copies from device to shared memory that run while the thread computes
 // (cp.async). Copies since the last commit() are a group; wait_but(n) returns when all groups but
 // the last n have arrived for this thread; other threads see them after a barrier. Cards before
-// sm_80 copy at once. The twin copies as late as it may: in the wait.
+// sm_80 copy at once. The twin copies as late as it may, in the wait, or at once, by turns of the
+// blocks: both a missing wait and memory that is still read are noticed.
 
 #include "kernels/cuda/gpu_compiler.h"
 
@@ -46,16 +47,16 @@ class CopyQueue {
 class CopyQueue {
  public:
   void copy(void* to, const void* from, bool exists) {
-    copies_.push_back({to, exists ? from : nullptr, group_});
+    const Copy copy = {to, exists ? from : nullptr, group_};
+    if ((blockIdx.x + blockIdx.y + blockIdx.z) % 2 == 0) return run(copy);
+    copies_.push_back(copy);
   }
   void commit() { ++group_; }
   template <int kGroups>
   void wait_but() {
     size_t done = 0;
     for (; done < copies_.size() && copies_[done].group < group_ - kGroups; ++done) {
-      static constexpr uint4 kZeros = {};
-      std::memcpy(copies_[done].to, copies_[done].from != nullptr ? copies_[done].from : &kZeros,
-                  sizeof kZeros);
+      run(copies_[done]);
     }
     copies_.erase(copies_.begin(), copies_.begin() + static_cast<ptrdiff_t>(done));
   }
@@ -66,6 +67,10 @@ class CopyQueue {
     const void* from;
     int group;
   };
+  static void run(const Copy& copy) {
+    static constexpr uint4 kZeros = {};
+    std::memcpy(copy.to, copy.from != nullptr ? copy.from : &kZeros, sizeof kZeros);
+  }
   std::vector<Copy> copies_;
   int group_ = 0;
 };
