@@ -1,6 +1,5 @@
 #pragma once
-// The two ways to run attention's items, for attention.cu alone: each does the items that
-// goes_by_tiles() gives it and leaves the others.
+// The ways to run attention's items, for attention.cu alone.
 
 #include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_compiler.h"
@@ -9,5 +8,9 @@ namespace sparrow::SPARROW_GPU_NAMESPACE {
 
 // fp32 arithmetic, any even D up to 256, any group, every card: a block for each row and KV head.
 void attention_rows(GpuStream stream, const GpuAttentionArgs& args);
+
+// Matrix units for x_type; D 64 or 128.
+bool has_attention_tiles(const GpuAttentionArgs& args);
+void attention_tiles(GpuStream stream, const GpuAttentionArgs& args);
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE

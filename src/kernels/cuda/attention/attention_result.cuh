@@ -4,22 +4,11 @@
 
 #include <cmath>
 
+#include "kernels/cuda/attention/mma_fragments.cuh"
 #include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_floats.cuh"
 
 namespace sparrow::SPARROW_GPU_NAMESPACE {
-
-// Items of at least so many rows go through matrix units where the card and the shape allow it.
-inline constexpr int kMinTileRows = 16;
-
-__host__ __device__ __forceinline__ bool has_tile_kernel(const GpuAttentionArgs& args) {
-  return args.has_matrix_units && (args.heads.head_dim == 64 || args.heads.head_dim == 128);
-}
-// Decided for each item by itself: a row's bits must not depend on its neighbours in the launch.
-__host__ __device__ __forceinline__ bool goes_by_tiles(const GpuAttentionArgs& args,
-                                                       const AttentionItem& item) {
-  return has_tile_kernel(args) && item.num_rows >= kMinTileRows;
-}
 
 __device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
@@ -65,6 +54,15 @@ struct AttentionResult {
       from_float(value * inverse_sum, out[dim]);
     } else {
       partial_out[dim] = value;
+    }
+  }
+  // Elements dim and dim + 1; dim even.
+  __device__ __forceinline__ void write_pair(int dim, float low, float high,
+                                             float inverse_sum) const {
+    if (out != nullptr) {
+      *reinterpret_cast<unsigned*>(out + dim) = pack_pair<X>(low * inverse_sum, high * inverse_sum);
+    } else {
+      *reinterpret_cast<float2*>(partial_out + dim) = make_float2(low, high);
     }
   }
   // By one thread.

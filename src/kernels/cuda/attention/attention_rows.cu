@@ -223,7 +223,7 @@ __global__ void __launch_bounds__(kThreads)
   RowWork work;
   work.item = args.items[blockIdx.x];
   work.row = static_cast<int>(blockIdx.z);
-  if (work.row >= work.item.num_rows || goes_by_tiles(args, work.item)) return;
+  if (work.row >= work.item.num_rows) return;
   const int group = args.heads.num_heads / args.heads.num_kv_heads;
   const int tile = static_cast<int>(blockIdx.y) % head_tiles;
   work.kv_head = static_cast<int>(blockIdx.y) / head_tiles;

@@ -61,7 +61,8 @@ class Block {
   void run_block(uint64_t seed);
   void resume(Fiber& fiber);
   void pause(State state);
-  bool release_waiting();
+  bool run_a_warp(uint64_t seed);
+  bool release_block();
   bool release_warp(size_t warp);
 
   std::vector<std::unique_ptr<Fiber>> fibers_;  // grows to the largest block
@@ -136,12 +137,31 @@ void Block::run_block(uint64_t seed) {
   for (size_t i = num_threads_; i > 1; --i) {
     std::swap(order_[i - 1], order_[mix64(seed + i) % i]);
   }
-  for (;;) {
+  do {
     for (const size_t i : order_) {
       if (fibers_[i]->state == State::kReady) resume(*fibers_[i]);
     }
-    if (!release_waiting()) return;
+    while (run_a_warp(seed)) {
+    }
+  } while (release_block());
+}
+
+// A warp whose collective is complete goes on, and is the first to go on again: so each runs alone
+// to the next block barrier, in an order that changes from block to block. A kernel that misses a
+// barrier between warps is noticed. False when none can go on.
+bool Block::run_a_warp(uint64_t seed) {
+  for (size_t i = 0; i < warps_.size(); ++i) {
+    const size_t warp = (seed + i) % warps_.size();
+    if (!release_warp(warp)) continue;
+    const size_t begin = warp * kWarpSize;
+    const size_t num_lanes = std::min<size_t>(kWarpSize, num_threads_ - begin);
+    for (size_t lane = 0; lane < num_lanes; ++lane) {
+      Fiber& fiber = *fibers_[begin + (seed + lane) % num_lanes];
+      if (fiber.state == State::kReady) resume(fiber);
+    }
+    return true;
   }
+  return false;
 }
 
 void Block::resume(Fiber& fiber) {
@@ -157,10 +177,7 @@ void Block::pause(State state) {
 }
 
 // False when all threads are done.
-bool Block::release_waiting() {
-  bool released = false;
-  for (size_t warp = 0; warp < warps_.size(); ++warp) released |= release_warp(warp);
-  if (released) return true;
+bool Block::release_block() {
   size_t num_done = 0, num_at_barrier = 0;
   for (size_t i = 0; i < num_threads_; ++i) {
     num_done += fibers_[i]->state == State::kDone ? 1 : 0;

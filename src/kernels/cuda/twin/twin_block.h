@@ -4,6 +4,7 @@
 //
 // - Between barriers the threads run in an order that changes from block to block, one to its end
 //   before the next begins: a kernel that misses a barrier reads what is not there yet.
+//   Warps run ahead of each other as far as the next block barrier.
 // - A warp collective (shuffle, vote) and __syncwarp wait for all lanes of their mask; a lane that
 // is
 //   named and never comes, or a __syncthreads that some threads pass by, ends the program with the

@@ -66,6 +66,23 @@ TEST(TwinBlock, MissingBarrier_ReadsPoison) {
   EXPECT_GT(std::count(out.begin(), out.end(), -1), 10);
 }
 
+__global__ void read_other_warp_kernel(int* out) {
+  int* shared = dynamic_shared<int>();
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarpSize;
+  for (int i = 0; i < 3; ++i) (void)__shfl_xor_sync(kFullWarp, thread, 1);
+  shared[thread] = thread;
+  (void)__shfl_xor_sync(kFullWarp, thread, 1);  // no barrier for the other warp
+  out[thread] = shared[(1 - warp) * kWarpSize];
+}
+
+// Collectives of one warp hold up no other: what another warp writes is not there by luck.
+TEST(TwinBlock, MissingBarrierBetweenWarpsWithCollectives_ReadsPoison) {
+  DirectQueue queue;
+  std::vector<int> out(64, 7);
+  launch(queue.stream(), Dim3{1}, Dim3{64}, 64 * sizeof(int), read_other_warp_kernel, out.data());
+  EXPECT_EQ(std::count(out.begin(), out.end(), -1), 32);
+}
+
 __global__ void shuffle_kernel(int* out) {
   const int lane = static_cast<int>(threadIdx.x % kWarpSize);
   int value = static_cast<int>(threadIdx.x);
