@@ -1,6 +1,6 @@
 // Steps: drafts, spans of several rows, turns, what slots remember, replay of a captured step.
 #include "base/random.h"
-#include "kernels/cuda/sampling/sampling_test_util.h"
+#include "kernels/cuda/sampling/sampling_test_support.h"
 
 namespace sparrow {
 namespace {

@@ -1,4 +1,4 @@
-#include "kernels/cuda/sampling/sampling_reference.h"
+#include "kernels/cuda/sampling/reference_test_support.h"
 
 #include <utility>
 

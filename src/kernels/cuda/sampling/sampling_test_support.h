@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernels/cuda/gpu_test_support.h"
-#include "kernels/cuda/sampling/sampling_reference.h"
+#include "kernels/cuda/sampling/reference_test_support.h"
 #include "sampling/gpu_sampler_slot.h"
 
 namespace sparrow {
