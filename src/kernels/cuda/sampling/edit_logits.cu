@@ -59,8 +59,21 @@ __device__ bool apply_biases(const GpuLogitBias* biases, int num_biases, Chunk c
   return all_finite;
 }
 
-// The logit of a token of the prompt, or one generated `num_generated` times.
-__device__ float penalized(float logit, const GpuSamplerSlot& slot, int num_generated) {
+// What a row's penalties look at.
+struct Appeared {
+  const uint16_t* counts;  // [V]
+  const int32_t* drafts;   // before this row
+  int num_drafts;
+};
+
+__device__ float penalized(float logit, const GpuSamplerSlot& slot, const Appeared& appeared,
+                           int id, bool is_drafted) {
+  const unsigned count = appeared.counts[id];
+  if (count == 0 && !is_drafted) return logit;
+  int num_generated = static_cast<int>(count & kGpuMaxTokenCount);
+  if (is_drafted) {
+    for (int i = 0; i < appeared.num_drafts; ++i) num_generated += appeared.drafts[i] == id ? 1 : 0;
+  }
   logit = bounded(logit > 0 ? __fdiv_rn(logit, slot.repetition_penalty)
                             : __fmul_rn(logit, slot.repetition_penalty));
   if (num_generated == 0) return logit;
@@ -82,8 +95,12 @@ __global__ void __launch_bounds__(kThreads) edit_logits_kernel(const SampleArgs 
   float* logits = args.logits + static_cast<int64_t>(blockIdx.y) * vocab_size;
   const RowScratch scratch = row_scratch(args, blockIdx.y);
   const bool uses_penalties = slot.uses_penalties != 0;
-  const int32_t* drafts = args.draft_ids + (row.num_drafts > 0 ? row.first_draft : 0);
-  const int num_before = row.num_drafts > 0 && uses_penalties ? row.index : 0;
+  Appeared appeared = {args.states.counts + static_cast<int64_t>(row.slot) * vocab_size, nullptr,
+                       0};
+  if (row.num_drafts > 0 && uses_penalties) {
+    appeared.drafts = args.draft_ids + row.first_draft;
+    appeared.num_drafts = row.index;
+  }
 
   // For weigh_logits, which adds to it.
   for (int i = static_cast<int>(blockIdx.x) * kThreads + thread; i < kGpuSamplingBins;
@@ -99,16 +116,15 @@ __global__ void __launch_bounds__(kThreads) edit_logits_kernel(const SampleArgs 
   const GpuLogitBias* biases =
       args.states.biases + static_cast<int64_t>(row.slot) * kGpuMaxLogitBias;
   if (!apply_biases(biases, slot.num_biases, chunk, logits)) any_not_finite = 1;
-  for (int i = thread; i < num_before; i += kThreads) {
-    if (!chunk.holds(drafts[i])) continue;
-    atomicOr(&drafted[(drafts[i] - begin) / 32], 1u << (drafts[i] % 32));
+  for (int i = thread; i < appeared.num_drafts; i += kThreads) {
+    const int id = appeared.drafts[i];
+    if (chunk.holds(id)) atomicOr(&drafted[(id - begin) / 32], 1u << (id % 32));
   }
   __syncthreads();
 
   const int warp = thread / kWarpSize, lane = thread % kWarpSize;
   const int segment_begin = begin + warp * kGpuSamplingSegment;
   if (segment_begin >= vocab_size) return;
-  const uint16_t* counts = args.states.counts + static_cast<int64_t>(row.slot) * vocab_size;
   float values[kPerLane];
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) {
@@ -125,18 +141,10 @@ __global__ void __launch_bounds__(kThreads) edit_logits_kernel(const SampleArgs 
     if (!is_finite(logit)) best = kNotFiniteKey;
     if ((forbidden[word] >> lane & 1u) != 0) {
       logit = forbidden_logit();
-      logits[id] = logit;
     } else if (uses_penalties) {
-      const unsigned count = counts[id];
-      int num_generated = static_cast<int>(count & kGpuMaxTokenCount);
-      if ((drafted[word] >> lane & 1u) != 0) {
-        for (int j = 0; j < num_before; ++j) num_generated += drafts[j] == id ? 1 : 0;
-      }
-      if (count != 0 || num_generated != 0) {
-        logit = penalized(logit, slot, num_generated);
-        logits[id] = logit;
-      }
+      logit = penalized(logit, slot, appeared, id, (drafted[word] >> lane & 1u) != 0);
     }
+    if (logit != values[i]) logits[id] = logit;
     const Word key = logit_key(logit, id);
     best = key > best ? key : best;
   }

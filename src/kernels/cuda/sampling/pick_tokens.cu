@@ -6,8 +6,11 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 namespace {
 
+constexpr int kMaxSegments = (kGpuMaxVocab + kGpuSamplingSegment) / kGpuSamplingSegment;
+
 struct PickShared {
   CutShared cut;
+  int places[kMaxSegments];  // in the list, of a segment's first
   Word list[kMaxCandidates];
   Word warp_best[kPickWarps];
   int id;
@@ -117,6 +120,7 @@ __device__ unsigned floor_of(const PickRow& pick, const Limit& limit, CutShared&
   __syncthreads();
   count = 0;
   for (int i = 0; i < kPickWarps; ++i) count += shared.warp_counts[i];
+  __syncthreads();
   return static_cast<unsigned>(bin) << kBinShift;
 }
 
@@ -126,7 +130,7 @@ __device__ void collect(const PickRow& pick, const Candidates& row, unsigned flo
                         PickShared& shared) {
   const int thread = static_cast<int>(threadIdx.x);
   const int warp = thread / kWarpSize, lane = thread % kWarpSize;
-  int* places = reinterpret_cast<int*>(shared.cut.histogram);
+  int* places = shared.places;
   const Word lightest = static_cast<Word>(floor == 0 ? 1 : floor) << kIdBits;
   const auto each_of = [&](int segment, const auto& visit) {
     const int begin = segment * kGpuSamplingSegment;
@@ -194,13 +198,13 @@ __device__ Word filter(const PickRow& pick, Candidates& candidates, PickShared& 
   }
   Cut cut;
   if (slot.top_k > 0) {
-    cut = cut_at(candidates, cut.lightest, limit, shared.cut);
+    cut = cut_at(candidates, cut.lightest, limit, true, shared.cut);
     total = cut.mass;
   }
   if (slot.top_p < 1.0) {
     limit.count = 0;
     limit.mass = slot.top_p * total;
-    cut = cut_at(candidates, cut.lightest, limit, shared.cut);
+    cut = cut_at(candidates, cut.lightest, limit, slot.top_k == 0, shared.cut);
   }
   const Word lightest = static_cast<Word>(slot.min_weight_bits) << kIdBits;
   return lightest > cut.lightest ? lightest : cut.lightest;

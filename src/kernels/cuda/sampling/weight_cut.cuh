@@ -14,7 +14,6 @@ constexpr int kKeyBits = 5 * kDigitBits;           // 30 of the weight, 20 of th
 constexpr Word kLightestKey = Word{1} << kIdBits;  // below it lie weights of 0
 static_assert(1 << kDigitBits == kGpuSamplingBins && kKeyBits - kDigitBits - kIdBits == kBinShift);
 static_assert(kGpuSamplingBins == 2 * kPickThreads, "a thread looks at two bins");
-static_assert(kMaxCandidates * sizeof(int) <= kGpuSamplingBins * sizeof(Word));
 
 // What may be kept, ids ascending: a list, or the whole row, whose weights are then computed anew.
 struct Candidates {
@@ -100,11 +99,11 @@ __device__ inline void find_bin(CutShared& shared, const Limit& limit, int count
   __syncthreads();
   const int place = shared.found.place;
   if (place / 2 == thread) {
-    const int i = place % 2;
-    shared.found.count = counts[i];
-    shared.found.mass = masses[i];
-    shared.found.count_before = count_after[i] - counts[i];
-    shared.found.mass_before = mass_after[i] - masses[i];
+    const bool is_first = place % 2 == 0;
+    shared.found.count = is_first ? counts[0] : counts[1];
+    shared.found.mass = is_first ? masses[0] : masses[1];
+    shared.found.count_before = is_first ? count_after[0] - counts[0] : count_after[0];
+    shared.found.mass_before = is_first ? mass_after[0] - masses[0] : mass_after[0];
   }
   __syncthreads();
 }
@@ -114,25 +113,33 @@ struct Cut {
   double mass = 0;               // of all kept
 };
 
-// Among the candidates from the key `lightest` up. A limit that is not reached cuts nothing.
-__device__ inline Cut cut_at(const Candidates& candidates, Word lightest, const Limit& limit,
-                             CutShared& shared) {
+// Adds the candidates' keys whose bits above shift + kDigitBits are `prefix`.
+__device__ inline void fill_histogram(const Candidates& candidates, Word lightest, Word prefix,
+                                      int shift, CutShared& shared) {
   const int thread = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  for (int i = thread; i < kGpuSamplingBins; i += kPickThreads) shared.histogram[i] = 0;
+  __syncthreads();
+  for (int i = thread; i < candidates.size; i += kPickThreads) {
+    const Word key = candidates.key(i);
+    if (key < lightest || key >> (shift + kDigitBits) != prefix) continue;
+    const auto digit = static_cast<int>(key >> shift) & (kGpuSamplingBins - 1);
+    const Word mantissa = mantissa_of(static_cast<unsigned>(key >> kIdBits));
+    atomicAdd(&shared.histogram[digit], Word{1} << kCountShift | mantissa);
+  }
+  __syncthreads();
+}
+
+// Among the candidates from the key `lightest` up. A limit that is not reached cuts nothing. With
+// `has_histogram` the one of the weights' top bits is there already, of the whole row.
+__device__ inline Cut cut_at(const Candidates& candidates, Word lightest, const Limit& limit,
+                             bool has_histogram, CutShared& shared) {
   Word prefix = 0;  // of the keys of the bin that is looked into
   int count = 0;    // above it
   double mass = 0;
   for (int shift = kKeyBits - kDigitBits;; shift -= kDigitBits) {
-    __syncthreads();
-    for (int i = thread; i < kGpuSamplingBins; i += kPickThreads) shared.histogram[i] = 0;
-    __syncthreads();
-    for (int i = thread; i < candidates.size; i += kPickThreads) {
-      const Word key = candidates.key(i);
-      if (key < lightest || key >> (shift + kDigitBits) != prefix) continue;
-      const auto digit = static_cast<int>(key >> shift) & (kGpuSamplingBins - 1);
-      const Word mantissa = mantissa_of(static_cast<unsigned>(key >> kIdBits));
-      atomicAdd(&shared.histogram[digit], Word{1} << kCountShift | mantissa);
-    }
-    __syncthreads();
+    if (!has_histogram) fill_histogram(candidates, lightest, prefix, shift, shared);
+    has_histogram = false;
     find_bin(shared, limit, count, mass, prefix, shift);
     const FoundBin found = shared.found;
     if (found.place == kGpuSamplingBins) {
