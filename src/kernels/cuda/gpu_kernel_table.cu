@@ -13,6 +13,9 @@ const GpuKernels& kernel_table() {
 #endif
   static const GpuKernels kTable = {
       .name = kName,
+      .embed = embed,
+      .gated_linear = gated_linear,
+      .linear = linear,
       .rms_norm = rms_norm,
   };
   return kTable;

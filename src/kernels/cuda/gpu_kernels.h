@@ -29,6 +29,9 @@ struct RmsNormArgs {
 
 struct GpuKernels {
   const char* name = nullptr;  // "cuda" or "twin"
+  void (*embed)(GpuStream, const EmbedArgs&) = nullptr;
+  void (*gated_linear)(GpuStream, const GatedLinearArgs&) = nullptr;
+  void (*linear)(GpuStream, const LinearArgs&) = nullptr;
   void (*rms_norm)(GpuStream, const RmsNormArgs&) = nullptr;
 };
 

@@ -7,6 +7,9 @@
 
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 
+void embed(GpuStream stream, const EmbedArgs& args);
+void gated_linear(GpuStream stream, const GatedLinearArgs& args);
+void linear(GpuStream stream, const LinearArgs& args);
 void rms_norm(GpuStream stream, const RmsNormArgs& args);
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE
