@@ -1,43 +1,33 @@
-// Rows of the embedding table as fp32.
+// Embedding rows as fp32: one block a token.
 #include "kernels/cuda/gpu_launchers.h"
-#include "kernels/cuda/linear/weight_row.cuh"
+#include "kernels/cuda/linear/weight_at.cuh"
 
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 namespace {
 
-constexpr int kThreads = 128;
+constexpr int kThreads = 256;
+constexpr int kPending = -1;  // kPendingToken
 
 template <GpuWeightFormat kFormat>
 __global__ void __launch_bounds__(kThreads) embed_kernel(EmbedArgs args) {
-  const int64_t row = blockIdx.x;
-  int token = args.token_ids[row];
-  if (token < 0) token = args.last_tokens[args.slots[row]];
-  const int cols = args.embedding.cols;
-  for (int col = static_cast<int>(threadIdx.x); col < cols; col += kThreads) {
-    args.out[row * cols + col] = weight_at<kFormat>(args.embedding, token, col);
+  const unsigned token = blockIdx.x;
+  int id = args.token_ids[token];
+  if (id == kPending) id = args.last_tokens[args.slots[token]];
+  const int hidden_size = args.embedding.cols;
+  float* out = args.out + int64_t{token} * hidden_size;
+  for (int k = static_cast<int>(threadIdx.x); k < hidden_size; k += kThreads) {
+    out[k] = weight_at<kFormat>(args.embedding, id, k);
   }
-}
-
-template <GpuWeightFormat kFormat>
-void embed_with(GpuStream stream, const EmbedArgs& args) {
-  launch(stream, dim3{static_cast<unsigned>(args.num_rows)}, dim3{kThreads}, 0,
-         embed_kernel<kFormat>, args);
 }
 
 }  // namespace
 
 void embed(GpuStream stream, const EmbedArgs& args) {
   if (args.num_rows == 0) return;
-  switch (args.embedding.format) {
-    case GpuWeightFormat::kBF16:
-      return embed_with<GpuWeightFormat::kBF16>(stream, args);
-    case GpuWeightFormat::kF16:
-      return embed_with<GpuWeightFormat::kF16>(stream, args);
-    case GpuWeightFormat::kInt8:
-      return embed_with<GpuWeightFormat::kInt8>(stream, args);
-    case GpuWeightFormat::kInt4:
-      return embed_with<GpuWeightFormat::kInt4>(stream, args);
-  }
+  with_weight_format(args.embedding.format, [&]<GpuWeightFormat kFormat>() {
+    launch(stream, dim3{static_cast<unsigned>(args.num_rows)}, dim3{kThreads}, 0,
+           embed_kernel<kFormat>, args);
+  });
 }
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE
