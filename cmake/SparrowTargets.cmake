@@ -50,7 +50,9 @@ set(SPARROW_CXX_FLAGS ${SPARROW_WARNINGS} -ffp-contract=off -fno-math-errno)
 
 # Precompiled standard headers, shared by every ordinary target (same flags, one build).
 if(NOT TARGET sparrow_pch)
-  file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
+  if(NOT EXISTS ${CMAKE_BINARY_DIR}/pch.cc)  # written again it would rebuild everything
+    file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
+  endif()
   add_library(sparrow_pch STATIC ${CMAKE_BINARY_DIR}/pch.cc)
   target_compile_options(sparrow_pch PRIVATE ${SPARROW_CXX_FLAGS} -fpch-preprocess)
   target_link_libraries(sparrow_pch PRIVATE fmt::fmt-header-only Threads::Threads)

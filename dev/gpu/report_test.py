@@ -52,6 +52,10 @@ class Report(unittest.TestCase):
         self.assertEqual([(p["name"], p["status"]) for p in report.parse_ctest_junit(CTEST)],
                          [("kernels_cuda_rows_test", "passed"), ("model_cuda_executor_test", "failed"), ("kernels_cuda_graph_test", "skipped")])
 
+    def test_a_program_that_was_not_built_is_no_skip(self):
+        text = '<testsuite><testcase name="a_test" time="0" status="notrun"><skipped message="Unable to find executable"/></testcase></testsuite>'
+        self.assertEqual([p["status"] for p in report.parse_ctest_junit(text)], ["failed"])
+
     def test_googletest(self):
         cases = report.parse_googletest_xml(GTEST, "rows_test")
         self.assertEqual([(c["name"], c["status"]) for c in cases],
