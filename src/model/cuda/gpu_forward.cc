@@ -17,7 +17,8 @@ GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWe
       workspace_(workspace),
       rope_(rope),
       last_tokens_(last_tokens),
-      float_(device.info().has_bf16_matrix_units() ? GpuFloat::kBF16 : GpuFloat::kF16) {}
+      has_matrix_units_(device.info().has_bf16_matrix_units()),
+      float_(has_matrix_units_ ? GpuFloat::kBF16 : GpuFloat::kF16) {}
 
 std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t first_position,
                                           int32_t num_positions) {
@@ -75,6 +76,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   LinearArgs qkv;
   qkv.x = workspace_.hidden;
   qkv.x_type = float_;
+  qkv.has_matrix_units = has_matrix_units_;
   qkv.num_rows = num_rows;
   qkv.bias = layer.qkv_bias;
   qkv.out = workspace_.qkv;
@@ -103,6 +105,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   attention.cache = cache;
   attention.q = workspace_.q;
   attention.x_type = float_;
+  attention.has_matrix_units = has_matrix_units_;
   attention.items = data.items;
   attention.num_items = data.shape.num_items;
   attention.max_item_rows = max_item_rows;
@@ -120,6 +123,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   o.matrix = layer.o;
   o.x = workspace_.attended;
   o.x_type = float_;
+  o.has_matrix_units = has_matrix_units_;
   o.num_rows = num_rows;
   o.out = workspace_.x;
   o.out_stride = config_.hidden_size;
@@ -136,6 +140,7 @@ void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
   gated.up = layer.up;
   gated.x = workspace_.hidden;
   gated.x_type = float_;
+  gated.has_matrix_units = has_matrix_units_;
   gated.num_rows = num_rows;
   gated.out = workspace_.activated;
   kernels_.gated_linear(stream, gated);
@@ -144,6 +149,7 @@ void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
   down.matrix = layer.down;
   down.x = workspace_.activated;
   down.x_type = float_;
+  down.has_matrix_units = has_matrix_units_;
   down.num_rows = num_rows;
   down.out = workspace_.x;
   down.out_stride = config_.hidden_size;
@@ -167,6 +173,7 @@ void GpuForward::queue_logits(const int32_t* row_of, int32_t num_rows, float* lo
   head.matrix = weights_.head;
   head.x = workspace_.logit_inputs;
   head.x_type = float_;
+  head.has_matrix_units = has_matrix_units_;
   head.num_rows = num_rows;
   head.out = logits;
   head.out_stride = config_.vocab_size;

@@ -66,7 +66,8 @@ class GpuForward {
   const GpuWorkspace workspace_;
   const float* rope_;
   const int32_t* last_tokens_;
-  const GpuFloat float_;  // of activations
+  const bool has_matrix_units_;  // for bf16, that is: sm_75 takes the kernels without
+  const GpuFloat float_;         // of activations
 };
 
 }  // namespace sparrow
