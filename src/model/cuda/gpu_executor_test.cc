@@ -75,12 +75,18 @@ TEST_P(GpuExecutorTest, GoldenModels_LogitsAgreeWithPyTorch) {
     ASSERT_TRUE(golden.ok()) << golden.message();
     for (const GoldenCase& one : golden->cases) {
       // The twin takes its time: one model with more tokens than a tile, the others short.
-      if (one.num_tokens > (name == golden_names().front() ? 300 : 17)) continue;
+      if (one.num_tokens > (name == "tied_group6_head128" ? 300 : 17)) continue;
       GeneratedWeights weights(golden->config, golden->seed, one.weights);
       const std::unique_ptr<GpuExecutor> executor = make_loaded(weights);
       ExecutorDriver driver(*executor);
       const int sequence = driver.add(weights.token_ids(one.num_tokens));
-      driver.run_all(sequence, 64);
+      for (int done = 0; done < one.num_tokens; done += 64) {
+        const int count = std::min(64, one.num_tokens - done);
+        const bool wanted = std::any_of(one.rows.begin(), one.rows.end(), [&](int32_t row) {
+          return row >= done && row < done + count;
+        });
+        driver.step({{sequence, count, wanted ? count : 0}});
+      }
       const std::vector<float> logits = logits_at(driver, sequence, one.rows);
       EXPECT_LT(relative_l2(logits, one.logits), kBF16Error) << name << " " << one.num_tokens;
       EXPECT_EQ(num_wrong_argmax(logits, one.logits, golden->config.vocab_size), 0) << name;
@@ -95,14 +101,15 @@ TEST_P(GpuExecutorTest, FormatsOfFiles_LogitsStayNearTheOracle) {
   config.intermediate_size = 256;
   config.num_heads = 4;
   config.head_dim = 64;
-  const std::vector<int32_t> rows = {0, 11, 23};
+  const std::vector<int32_t> rows = {0, 5, 11};
   for (const TensorType type :
        {TensorType::kBF16, TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4_0,
         TensorType::kI4G128, TensorType::kI8G64, TensorType::kI4G32}) {
     for (const bool tied : {false, true}) {
+      if (tied && type != TensorType::kQ8_0) continue;
       config.tied_embeddings = tied;
       GeneratedWeights weights(config, 21, type);
-      const std::vector<TokenId> tokens = weights.token_ids(24);
+      const std::vector<TokenId> tokens = weights.token_ids(12);
       const Result<ReferenceModel> model = load_reference_model(weights);
       ASSERT_TRUE(model.ok()) << model.message();
       const std::unique_ptr<GpuExecutor> executor = make_loaded(weights);
@@ -151,28 +158,28 @@ TEST_P(GpuExecutorTest, GreedyTokens_AreTheCpuExecutorsWhereTheMarginAllows) {
 TEST_P(GpuExecutorTest, ChunksAndBatches_SameLogitsWithinRounding) {
   GeneratedWeights weights(small_model_config(), 3, TensorType::kBF16);
   const std::unique_ptr<GpuExecutor> executor = make_loaded(weights);
-  const std::vector<TokenId> tokens = weights.token_ids(150);
-  const std::vector<int32_t> rows = {0, 15, 16, 63, 64, 127, 149};
+  const std::vector<TokenId> tokens = weights.token_ids(90);
   std::vector<float> whole;
   {
     ExecutorDriver driver(*executor);
     const int sequence = driver.add(tokens);
-    driver.run_all(sequence, 64);
-    whole = logits_at(driver, sequence, rows);
+    driver.step({{sequence, 64, 1}});
+    driver.step({{sequence, 26, 1}});
+    whole = logits_at(driver, sequence, {63, 89});
   }
   std::vector<BlockId> order(static_cast<size_t>(executor->limits().num_blocks));
   std::iota(order.rbegin(), order.rend(), 0);
-  for (const int chunk : {3, 50}) {
+  for (const int chunk : {4, 32}) {
     ExecutorDriver driver(*executor, order);
-    const int sequence = driver.add(tokens), other = driver.add(weights.token_ids(90));
-    for (int done = 0; done < 150; done += chunk) {
-      const int count = std::min(chunk, 150 - done);
-      std::vector<ExecutorDriver::Part> parts = {{sequence, count, count}};
-      if (done + count <= 90 && chunk < 50) parts.push_back({other, count, 1});
+    const int sequence = driver.add(tokens), other = driver.add(weights.token_ids(40));
+    for (int done = 0; done < 90; done += chunk) {
+      const int count = std::min(chunk, 90 - done);
+      std::vector<ExecutorDriver::Part> parts = {{sequence, count, 1}};
+      if (done + count <= 40 && chunk < 32) parts.push_back({other, count, 0});
       driver.step(parts);
     }
     // bf16 activations differ where two sums round to different sides: one part in 2^9, rarely.
-    EXPECT_LT(relative_l2(logits_at(driver, sequence, rows), whole), 3e-3) << chunk;
+    EXPECT_LT(relative_l2(logits_at(driver, sequence, {63, 89}), whole), 3e-3) << chunk;
   }
 }
 
@@ -188,12 +195,12 @@ TEST_P(GpuExecutorTest, Graphs_SameTokensAsEagerInEveryBatch) {
     ExecutorDriver driver(*executor);
     std::vector<int> sequences;
     for (int i = 0; i < 11; ++i) {
-      const std::vector<TokenId> all = weights.token_ids(20 + i);
+      const std::vector<TokenId> all = weights.token_ids(6 + i);
       sequences.push_back(driver.add({all.begin() + i, all.end()}));
-      driver.step({{sequences.back(), 20, 1}});
+      driver.step({{sequences.back(), 6, 1}});
     }
     // 11 rows run in the graph for 12, then fewer and fewer.
-    for (int num_rows = 11; num_rows > 0; --num_rows) {
+    for (const int num_rows : {11, 11, 9, 8, 5, 2, 1}) {
       std::vector<ExecutorDriver::Part> parts;
       for (int i = 0; i < num_rows; ++i) parts.push_back({sequences[static_cast<size_t>(i)], 1, 1});
       driver.step(parts);

@@ -67,8 +67,7 @@ TEST(GpuMatrixFormat, RowsThatNoGroupDivides_FallBack) {
 TEST(GpuMatrixFormat, Bytes_AreWeightsAndScales) {
   const int64_t weights = int64_t{8960} * 1536;
   const auto bits = [&](const GpuMatrixFormat& format) {
-    return static_cast<double>(format.bytes(8960, 1536).total()) * 8 /
-           static_cast<double>(weights);
+    return static_cast<double>(format.bytes(8960, 1536).total()) * 8 / static_cast<double>(weights);
   };
   EXPECT_EQ(bits(kBF16), 16);
   EXPECT_EQ(bits({GpuWeightFormat::kInt8, 32, false}), 8.5);

@@ -1,0 +1,134 @@
+// What happens to steps when the card fails: a step ends as failed, the process and the executor go
+// on, and what comes back later is right again.
+#include <gtest/gtest.h>
+
+#include "kernels/cuda/twin/twin_device.h"
+#include "model/cuda/gpu_executor.h"
+#include "model/executor_driver.h"
+#include "model/generated_weights.h"
+
+namespace sparrow {
+namespace {
+
+// The twin behind a switch: while it is on, waiting for work fails as it does on a lost device.
+struct Faults {
+  bool wait_fails = false;
+  int allocations_left = 1 << 30;  // pinned memory included
+};
+
+class FaultyDevice final : public GpuDevice {
+ public:
+  explicit FaultyDevice(Faults& faults) : faults_(faults), twin_(make_twin_device()) {}
+
+  const GpuDeviceInfo& info() const override { return twin_->info(); }
+  const GpuKernels& kernels() const override { return twin_->kernels(); }
+  GpuStream stream() const override { return twin_->stream(); }
+  Result<void*> allocate(size_t bytes) override {
+    if (faults_.allocations_left-- <= 0) return resource_exhausted("out of memory");
+    return twin_->allocate(bytes);
+  }
+  void free(void* memory) override { twin_->free(memory); }
+  Result<void*> allocate_pinned(size_t bytes) override {
+    if (faults_.allocations_left-- <= 0) return resource_exhausted("out of pinned memory");
+    return twin_->allocate_pinned(bytes);
+  }
+  void free_pinned(void* memory) override { twin_->free_pinned(memory); }
+  Result<int64_t> free_bytes() override { return twin_->free_bytes(); }
+  void copy_to_device(void* device, const void* pinned, size_t bytes) override {
+    twin_->copy_to_device(device, pinned, bytes);
+  }
+  void copy_to_host(void* pinned, const void* device, size_t bytes) override {
+    twin_->copy_to_host(pinned, device, bytes);
+  }
+  void copy_on_device(void* to, const void* from, size_t bytes) override {
+    twin_->copy_on_device(to, from, bytes);
+  }
+  void fill(void* device, uint8_t value, size_t bytes) override {
+    twin_->fill(device, value, bytes);
+  }
+  Result<std::unique_ptr<GpuEvent>> create_event() override { return twin_->create_event(); }
+  void record(GpuEvent& event) override { twin_->record(event); }
+  Status wait(GpuEvent& event) override {
+    if (faults_.wait_fails) return unavailable("the device is lost");
+    return twin_->wait(event);
+  }
+  Status synchronize() override { return twin_->synchronize(); }
+  Status begin_capture() override { return twin_->begin_capture(); }
+  Result<std::unique_ptr<GpuGraph>> end_capture() override { return twin_->end_capture(); }
+  void launch(GpuGraph& graph) override { twin_->launch(graph); }
+
+ private:
+  Faults& faults_;
+  std::unique_ptr<GpuDevice> twin_;
+};
+
+GpuExecutorOptions small_options() {
+  GpuExecutorOptions options;
+  options.num_slots = 4;
+  options.max_batch_tokens = 32;
+  options.max_context = 128;
+  options.max_logit_rows = 4;
+  return options;
+}
+
+TEST(GpuExecutorFaults, LostDevice_StepsFailAndLaterOnesAreRight) {
+  Faults faults;
+  GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);
+  Result<std::unique_ptr<GpuExecutor>> executor =
+      make_gpu_executor(std::make_unique<FaultyDevice>(faults), weights, small_options());
+  ASSERT_TRUE(executor.ok()) << executor.message();
+  ASSERT_TRUE((*executor)->load(weights).ok());
+  const std::vector<TokenId> prompt = weights.token_ids(12);
+  const SamplingParams params = ExecutorDriver::greedy();
+  TokenId expected = 0;
+  {
+    ExecutorDriver driver(**executor);
+    expected = driver.step({{driver.add(prompt), 12, 1}}).tokens.at(0).id;
+  }
+  BatchPlan plan;
+  plan.slot_starts.push_back({1, &params, prompt, 12, {}, 0});
+  Span span;
+  span.slot = 1;
+  span.num_tokens = 12;
+  span.num_logit_rows = 1;
+  span.num_blocks = 1;
+  plan.spans.push_back(span);
+  plan.token_ids = prompt;
+  plan.block_ids = {3};
+  faults.wait_fails = true;
+  for (int i = 0; i < 3; ++i) {
+    const Ticket ticket = (*executor)->begin(plan);
+    (*executor)->sample(ticket, {});
+    const StepResult& result = (*executor)->wait(ticket);
+    EXPECT_TRUE(result.failed);
+    EXPECT_TRUE(result.tokens.empty());
+    EXPECT_EQ(result.spans.size(), 1u);
+    plan.slot_starts.clear();  // the slot is held: the scheduler decides what becomes of it
+  }
+  (*executor)->release(1);
+  faults.wait_fails = false;
+  ExecutorDriver driver(**executor);
+  EXPECT_EQ(driver.step({{driver.add(prompt), 12, 1}}).tokens.at(0).id, expected);
+}
+
+// Whichever allocation fails, load() says so, names the device and gives everything back.
+TEST(GpuExecutorFaults, NoMemory_AtEveryAllocationOfLoad) {
+  GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);
+  int num_failures = 0;
+  for (int allowed = 0;; ++allowed) {
+    Faults faults;
+    Result<std::unique_ptr<GpuExecutor>> executor =
+        make_gpu_executor(std::make_unique<FaultyDevice>(faults), weights, small_options());
+    ASSERT_TRUE(executor.ok()) << executor.message();
+    faults.allocations_left = allowed;
+    const Status loaded = (*executor)->load(weights);
+    if (loaded.ok()) break;
+    ++num_failures;
+    EXPECT_EQ(loaded.code(), StatusCode::kResourceExhausted) << loaded.message();
+    EXPECT_NE(loaded.message().find("host twin"), std::string::npos) << loaded.message();
+  }
+  EXPECT_GT(num_failures, 20);  // the twin's destructor finds what is not given back
+}
+
+}  // namespace
+}  // namespace sparrow
