@@ -30,6 +30,9 @@ struct Fiber {
 };
 
 struct Warp {
+  unsigned waiting = 0;  // lanes at a warp barrier
+  unsigned mask = 0;     // of all of them, unless they differ
+  bool masks_differ = false;
   // Two, taken in turns: a lane can be one collective ahead of those that still read, never two.
   std::array<std::array<uint64_t, kWarpSize>, 2> published;
 };
@@ -42,6 +45,10 @@ class Block {
   void wait_for_warp(unsigned mask) {
     CHECK((mask >> running_->lane & 1u) != 0 && "a lane must be in its own mask");
     running_->waits_for = mask;
+    Warp& warp = warps_[running_->warp];
+    warp.masks_differ = warp.waiting != 0 && (warp.masks_differ || warp.mask != mask);
+    warp.mask = mask;
+    warp.waiting |= 1u << running_->lane;
     pause(State::kAtWarpBarrier);
   }
   void publish(uint64_t value, unsigned mask) {
@@ -63,7 +70,12 @@ class Block {
   void pause(State state);
   bool run_a_warp(uint64_t seed);
   bool release_block();
-  bool release_warp(size_t warp);
+  bool release_warp(size_t index);
+  bool release_lanes(size_t warp, unsigned present, unsigned mask);
+  // Of the lowest lane in `lanes`.
+  Fiber& fiber_of(size_t warp, unsigned lanes) {
+    return *fibers_[warp * kWarpSize + static_cast<size_t>(std::countr_zero(lanes))];
+  }
 
   std::vector<std::unique_ptr<Fiber>> fibers_;  // grows to the largest block
   std::vector<Warp> warps_;
@@ -134,6 +146,7 @@ void Block::run_block(uint64_t seed) {
     fibers_[i]->num_collectives = 0;
     order_[i] = i;
   }
+  for (Warp& warp : warps_) warp.waiting = 0;
   for (size_t i = num_threads_; i > 1; --i) {
     std::swap(order_[i - 1], order_[mix64(seed + i) % i]);
   }
@@ -191,27 +204,29 @@ bool Block::release_block() {
   return true;
 }
 
-// Releases the lanes whose whole mask waits, with the same mask.
-bool Block::release_warp(size_t warp) {
-  bool released = false;
-  const size_t begin = warp * kWarpSize;
-  const size_t end = std::min(begin + kWarpSize, num_threads_);
-  for (size_t i = begin; i < end; ++i) {
-    if (fibers_[i]->state != State::kAtWarpBarrier) continue;
-    const unsigned mask = fibers_[i]->waits_for;
+// Releases lanes whose whole mask waits, with the same mask; false when there are none.
+bool Block::release_warp(size_t index) {
+  Warp& warp = warps_[index];
+  if (warp.waiting == 0) return false;
+  if (!warp.masks_differ) return release_lanes(index, warp.waiting, warp.mask);
+  for (unsigned left = warp.waiting; left != 0; left &= left - 1) {
+    const unsigned mask = fiber_of(index, left).waits_for;
     unsigned present = 0;
-    for (size_t j = begin; j < end; ++j) {
-      const bool waits =
-          fibers_[j]->state == State::kAtWarpBarrier && fibers_[j]->waits_for == mask;
-      present |= waits ? 1u << (j - begin) : 0u;
+    for (unsigned other = warp.waiting; other != 0; other &= other - 1) {
+      if (fiber_of(index, other).waits_for == mask) present |= other & -other;
     }
-    if ((present & mask) != mask) continue;
-    for (size_t j = begin; j < end; ++j) {
-      if ((mask >> (j - begin) & 1u) != 0) fibers_[j]->state = State::kReady;
-    }
-    released = true;
+    if (release_lanes(index, present, mask)) return true;
   }
-  return released;
+  return false;
+}
+
+bool Block::release_lanes(size_t warp, unsigned present, unsigned mask) {
+  if (present != mask) return false;
+  for (unsigned left = mask; left != 0; left &= left - 1) {
+    fiber_of(warp, left).state = State::kReady;
+  }
+  warps_[warp].waiting &= ~mask;
+  return true;
 }
 
 }  // namespace
