@@ -124,6 +124,21 @@ TEST_P(AttentionRows, NothingVisible_ZerosNotNan) {
   for (const uint16_t bits : run_bits(scene)) EXPECT_EQ(bits, 0);
 }
 
+TEST_P(AttentionRows, MergeOfPartialsThatSawNothing_ZerosNotNan) {
+  AttentionScene scene({2, 1, 16}, GpuKvFormat::kBF16, GpuFloat::kBF16, 20, 8);
+  const int row = scene.add_rows(scene.add_sequence(40), 5, 1);
+  for (int i = 0; i < 2; ++i) {
+    AttentionItem item = scene.item_of(row, 1);
+    item.kv_begin = 16 * (i + 1);
+    item.kv_end = 40;
+    item.partial = i;
+    scene.items.push_back(item);
+  }
+  scene.num_partials = 2;
+  scene.combine.push_back({row, 2, 0, 1});
+  for (const uint16_t bits : run_bits(scene)) EXPECT_EQ(bits, 0);
+}
+
 TEST_P(AttentionRows, PaddingItemsAlone_WriteNothing) {
   AttentionScene scene({2, 1, 16}, GpuKvFormat::kBF16, GpuFloat::kBF16, 20, 9);
   scene.add_rows(scene.add_sequence(40), 5, 2);

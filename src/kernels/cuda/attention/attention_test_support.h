@@ -1,6 +1,7 @@
 #pragma once
 // Runs an AttentionScene on a device and compares it with float64. Test support only.
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -23,7 +24,9 @@ class AttentionTest : public GpuTest {
     const GpuBuffer value_scales = upload(scene.values.scales);
     const GpuBuffer partial_out = make<float>(partials * static_cast<size_t>(heads.head_dim));
     const GpuBuffer partial_max = make<float>(partials), partial_sum = make<float>(partials);
-    const GpuBuffer out = make<uint16_t>(scene.q.size());
+    // A row more in front: padding has row -1.
+    const auto width = static_cast<size_t>(heads.num_heads * heads.head_dim);
+    const GpuBuffer out = make<uint16_t>(width + scene.q.size());
     const bool is_int8 = scene.format == GpuKvFormat::kInt8;
     GpuAttentionArgs args;
     args.heads = heads;
@@ -41,13 +44,16 @@ class AttentionTest : public GpuTest {
     args.partial_out = partial_out.as<float>();
     args.partial_max = partial_max.as<float>();
     args.partial_sum = partial_sum.as<float>();
-    args.out = out.as<void>();
+    args.out = out.as<void>(width * sizeof(uint16_t));
     args.combine = combine.as<AttentionCombineItem>();
     args.num_combine = static_cast<int32_t>(scene.combine.size());
     args.has_matrix_units = has_matrix_units;
     kernels().attention(stream(), args);
     kernels().attention_combine(stream(), args);
-    return download<uint16_t>(out, scene.q.size());
+    std::vector<uint16_t> found = download<uint16_t>(out, width + scene.q.size());
+    const auto begin = found.begin() + static_cast<ptrdiff_t>(width);
+    EXPECT_EQ(std::count(found.begin(), begin, 0xffff), static_cast<ptrdiff_t>(width));
+    return {begin, found.end()};
   }
 
   // The result is rounded once to x_type, relative to at most the largest |v| seen: half a step is
