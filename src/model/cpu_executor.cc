@@ -166,9 +166,7 @@ void CpuExecutor::release(SlotId slot) { impl_->head.release_slot(slot); }
 std::string CpuExecutor::device_text() const {
   return fmt::format("CPU ({}, {} threads)", isa(), num_threads());
 }
-std::string CpuExecutor::arithmetic() const {
-  return isa();
-}
+std::string CpuExecutor::arithmetic() const { return isa(); }
 std::vector<std::string> CpuExecutor::memory_lines() const {
   return memory_plan_lines(impl_->plan);
 }

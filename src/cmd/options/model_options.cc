@@ -136,8 +136,9 @@ constexpr OptionSpec kModelOptions[] = {
     {.name = "enforce-eager",
      .type = OptionType::kFlag,
      .default_text = "false",
-     .help = "On a GPU: no CUDA graphs (less memory, a faster start, slower answers); no effect on a "
-             "CPU",
+     .help =
+         "On a GPU: no CUDA graphs (less memory, a faster start, slower answers); no effect on a "
+         "CPU",
      .group = kEngine},
     {.name = "force-isa",
      .type = OptionType::kString,

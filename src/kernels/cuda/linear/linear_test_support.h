@@ -87,7 +87,8 @@ inline HostMatrix random_host_matrix(const WeightKind& kind, int32_t group, size
     const size_t in_group = i / static_cast<size_t>(group);
     if (is_int4) {
       const auto nibble = static_cast<unsigned>(engine() % 16);
-      const auto place = i / 8 * 8 + static_cast<size_t>(gpu_int4_nibble_position(static_cast<int>(i % 8)));
+      const auto place =
+          i / 8 * 8 + static_cast<size_t>(gpu_int4_nibble_position(static_cast<int>(i % 8)));
       out.values[place / 2] |= static_cast<uint8_t>(nibble << (place % 2 * 4));
       const int zero = kind.has_zeros ? out.zeros[in_group] : 8;
       out.weights.push_back((static_cast<int>(nibble) - zero) * scales[in_group]);

@@ -68,7 +68,7 @@ class Block {
   void run_block(uint64_t seed);
   void resume(Fiber& fiber);
   void pause(State state);
-  bool run_a_warp(uint64_t seed);
+  void run_warp(size_t warp, uint64_t seed);
   bool release_block();
   bool release_warp(size_t index);
   bool release_lanes(size_t warp, unsigned present, unsigned mask);
@@ -79,7 +79,7 @@ class Block {
 
   std::vector<std::unique_ptr<Fiber>> fibers_;  // grows to the largest block
   std::vector<Warp> warps_;
-  std::vector<size_t> order_;
+  std::vector<size_t> order_;  // of warps
   std::unique_ptr<std::byte[]> shared_;
   size_t num_threads_ = 0;
   Fiber* running_ = nullptr;
@@ -114,7 +114,7 @@ void Block::prepare(Dim3 block) {
     fiber.lane = static_cast<int>(i % kWarpSize);
     fiber.warp = i / kWarpSize;
   }
-  order_.resize(num_threads_);
+  order_.resize(warps_.size());
 }
 
 void Block::run(Dim3 grid, Dim3 block, size_t shared_bytes, KernelBody body, const void* closure) {
@@ -144,37 +144,33 @@ void Block::run_block(uint64_t seed) {
   for (size_t i = 0; i < num_threads_; ++i) {
     fibers_[i]->state = State::kReady;
     fibers_[i]->num_collectives = 0;
+  }
+  for (size_t i = 0; i < warps_.size(); ++i) {
+    warps_[i].waiting = 0;
     order_[i] = i;
   }
-  for (Warp& warp : warps_) warp.waiting = 0;
-  for (size_t i = num_threads_; i > 1; --i) {
+  for (size_t i = warps_.size(); i > 1; --i) {
     std::swap(order_[i - 1], order_[mix64(seed + i) % i]);
   }
+  // Each warp alone to the next block barrier, in an order that changes from block to block: what
+  // relies on warps keeping in step reads values that are not there yet, or are there no more.
   do {
-    for (const size_t i : order_) {
-      if (fibers_[i]->state == State::kReady) resume(*fibers_[i]);
-    }
-    while (run_a_warp(seed)) {
-    }
+    for (const size_t warp : order_) run_warp(warp, seed);
   } while (release_block());
 }
 
-// A warp whose collective is complete goes on, and is the first to go on again: so each runs alone
-// to the next block barrier, in an order that changes from block to block. A kernel that misses a
-// barrier between warps is noticed. False when none can go on.
-bool Block::run_a_warp(uint64_t seed) {
-  for (size_t i = 0; i < warps_.size(); ++i) {
-    const size_t warp = (seed + i) % warps_.size();
-    if (!release_warp(warp)) continue;
-    const size_t begin = warp * kWarpSize;
-    const size_t num_lanes = std::min<size_t>(kWarpSize, num_threads_ - begin);
-    for (size_t lane = 0; lane < num_lanes; ++lane) {
-      Fiber& fiber = *fibers_[begin + (seed + lane) % num_lanes];
+void Block::run_warp(size_t warp, uint64_t seed) {
+  const size_t begin = warp * kWarpSize;
+  const size_t num_lanes = std::min<size_t>(kWarpSize, num_threads_ - begin);
+  const size_t first = mix64(seed ^ warp) % num_lanes;
+  const bool backwards = (seed >> warp % 64 & 1u) != 0;
+  do {
+    for (size_t i = 0; i < num_lanes; ++i) {
+      const size_t place = (first + i) % num_lanes;
+      Fiber& fiber = *fibers_[begin + (backwards ? num_lanes - 1 - place : place)];
       if (fiber.state == State::kReady) resume(fiber);
     }
-    return true;
-  }
-  return false;
+  } while (release_warp(warp));
 }
 
 void Block::resume(Fiber& fiber) {
