@@ -14,6 +14,9 @@ const GpuKernels& kernel_table() {
   static const GpuKernels kTable = {
       .name = kName,
       .rms_norm = rms_norm,
+      .linear = linear,
+      .gated_linear = gated_linear,
+      .embed = embed,
   };
   return kTable;
 }

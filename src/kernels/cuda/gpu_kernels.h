@@ -30,6 +30,9 @@ struct RmsNormArgs {
 struct GpuKernels {
   const char* name = nullptr;  // "cuda" or "twin"
   void (*rms_norm)(GpuStream, const RmsNormArgs&) = nullptr;
+  void (*linear)(GpuStream, const LinearArgs&) = nullptr;
+  void (*gated_linear)(GpuStream, const GatedLinearArgs&) = nullptr;
+  void (*embed)(GpuStream, const EmbedArgs&) = nullptr;
 };
 
 }  // namespace sparrow

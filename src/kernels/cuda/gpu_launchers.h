@@ -8,5 +8,8 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 
 void rms_norm(GpuStream stream, const RmsNormArgs& args);
+void linear(GpuStream stream, const LinearArgs& args);
+void gated_linear(GpuStream stream, const GatedLinearArgs& args);
+void embed(GpuStream stream, const EmbedArgs& args);
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE

@@ -7,7 +7,13 @@
 //   kInt8         int8 value * scale of its group
 //   kInt4         (nibble - zero of its group) * scale of its group; zero is 8 without `zeros`
 // A group is `group` neighbouring inputs of one row and divides cols. How int4 nibbles lie in their
-// bytes is pack_gpu_matrix.h's business.
+// bytes is linear/pack_gpu_matrix.h's business.
+//
+// Which kernel runs is choose_linear_kernel() (linear/choose_linear_kernel.h): a function of the
+// shape, the format, has_matrix_units and whether there are at most 8 rows of x. Each sums the
+// products of an output in an order of its own, which depends on cols and the format alone: a row's
+// result has the same bits whatever the other rows are and, with the same kernel, however many.
+// A library's product (cuBLASLt) would be one more choice there, for many rows of plain formats.
 
 #include <cstdint>
 
@@ -39,17 +45,19 @@ struct LinearArgs {
   float* out = nullptr;         // [num_rows][out_stride], columns [0, rows) are written
   int32_t out_stride = 0;
   bool add_to_out = false;
+  bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
 };
 
-// out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape
-// and format.
+// out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape,
+// group and format.
 struct GatedLinearArgs {
   GpuMatrix gate;
   GpuMatrix up;
   const void* x = nullptr;  // [num_rows][cols] of x_type
   GpuFloat x_type = GpuFloat::kBF16;
   int32_t num_rows = 0;
-  void* out = nullptr;  // [num_rows][rows] of x_type
+  void* out = nullptr;            // [num_rows][rows] of x_type
+  bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
 };
 
 // out[t] = the row of the embedding that token t names, as fp32.
