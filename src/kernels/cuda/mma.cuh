@@ -78,10 +78,9 @@ class AsyncCopies {
  public:
   // Zeros when !is_there; `global` is a valid address all the same. Both aligned to 16 bytes.
   __device__ __forceinline__ void add(void* shared, const void* global, bool is_there) {
-    const int bytes = is_there ? 16 : 0;
     SPARROW_MATRIX_UNITS_ASM(
         "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
-        "l"(__cvta_generic_to_global(global)), "r"(bytes)
+        "l"(__cvta_generic_to_global(global)), "r"(is_there ? 16 : 0)
         : "memory");
   }
   __device__ __forceinline__ void commit() {
