@@ -54,6 +54,7 @@ struct PlainFormat {
 struct Int8Format {
   static constexpr int kInputs = 16;
   static constexpr bool kHasScales = true;
+  static constexpr bool kHasZeros = false;
   __device__ static void unpack(const Words& piece, int octet, float, float (&out)[kOctet]) {
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) {
@@ -67,6 +68,7 @@ struct Int8Format {
 struct Int4Format {
   static constexpr int kInputs = 32;
   static constexpr bool kHasScales = true;
+  static constexpr bool kHasZeros = true;
   __device__ static void unpack(const Words& piece, int octet, float zero, float (&out)[kOctet]) {
 #pragma unroll
     for (int i = 0; i < kOctet; ++i) {
@@ -76,11 +78,12 @@ struct Int4Format {
   }
 };
 
-// A piece of a row of W with what belongs to its group.
+// A piece of a row of W with what belongs to its group, as it was loaded: a conversion would wait
+// for the load, and the next piece with it.
 struct Piece {
   Words words;
-  float scale;
-  float zero;
+  unsigned scale_bits;
+  unsigned zero;
 };
 
 // Row number i of a warp: of a gated product even ones are of the gate, odd ones of `up`.
@@ -98,24 +101,30 @@ struct RowSet {
   }
 };
 
+__device__ __forceinline__ Words load_words(const GpuMatrix& matrix, int row, int index,
+                                            int num_pieces) {
+  return load_weights(static_cast<const uint4*>(matrix.values) + int64_t{row} * num_pieces + index);
+}
+
 template <typename Format>
-__device__ __forceinline__ Piece load_piece(const GpuMatrix& matrix, int row, int index,
-                                            int num_pieces, int group_shift) {
-  Piece piece = {};
-  piece.words =
-      load_weights(static_cast<const uint4*>(matrix.values) + int64_t{row} * num_pieces + index);
-  if constexpr (Format::kHasScales) {
-    const int64_t num_groups = ((matrix.cols - 1) >> group_shift) + 1;
-    const int64_t group = row * num_groups + ((index * Format::kInputs) >> group_shift);
-    piece.scale = scale_at(matrix, group);
-    if constexpr (Format::kInputs == 32) piece.zero = static_cast<float>(zero_at(matrix, group));
-  }
-  return piece;
+__device__ __forceinline__ void load_group(const GpuMatrix& matrix, int row, int index,
+                                           int group_shift, Piece& piece) {
+  const int64_t num_groups = ((matrix.cols - 1) >> group_shift) + 1;
+  const int64_t group = row * num_groups + ((index * Format::kInputs) >> group_shift);
+  piece.scale_bits = matrix.has_f32_scales ? static_cast<const unsigned*>(matrix.scales)[group]
+                                           : static_cast<const uint16_t*>(matrix.scales)[group];
+  if constexpr (Format::kHasZeros) piece.zero = static_cast<unsigned>(zero_at(matrix, group));
+}
+
+__device__ __forceinline__ float scale_of(const GpuMatrix& matrix, const Piece& piece) {
+  return matrix.has_f32_scales ? __uint_as_float(piece.scale_bits)
+                               : to_float(F16{static_cast<uint16_t>(piece.scale_bits)});
 }
 
 // sums[r][t] += piece r . x[t], the inputs in order.
 template <typename Format, typename X, int kNumX, int kRows>
-__device__ __forceinline__ void add_pieces(const Piece (&pieces)[kRows], const uint4* x, int x_step,
+__device__ __forceinline__ void add_pieces(const Piece (&pieces)[kRows],
+                                           const float (&scales)[kRows], const uint4* x, int x_step,
                                            int last_x, float (&sums)[kRows][kNumX]) {
   float partial[kRows][kNumX] = {};
   float(&target)[kRows][kNumX] = Format::kHasScales ? partial : sums;
@@ -124,7 +133,7 @@ __device__ __forceinline__ void add_pieces(const Piece (&pieces)[kRows], const u
     float weights[kRows][kOctet];
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      Format::unpack(pieces[r].words, octet, pieces[r].zero, weights[r]);
+      Format::unpack(pieces[r].words, octet, static_cast<float>(pieces[r].zero), weights[r]);
     }
 #pragma unroll
     for (int t = 0; t < kNumX; ++t) {
@@ -145,7 +154,7 @@ __device__ __forceinline__ void add_pieces(const Piece (&pieces)[kRows], const u
     for (int r = 0; r < kRows; ++r) {
 #pragma unroll
       for (int t = 0; t < kNumX; ++t) {
-        sums[r][t] = fmaf(pieces[r].scale, partial[r][t], sums[r][t]);
+        sums[r][t] = fmaf(scales[r], partial[r][t], sums[r][t]);
       }
     }
   }
@@ -179,23 +188,36 @@ __global__ void __launch_bounds__(kThreads)
   const auto* x = static_cast<const uint4*>(work.x);
   float sums[kRows][kNumX] = {};
   for (int begin = lane; begin < num_pieces; begin += kWarpSize * kDepth) {
-    Piece pieces[kDepth][kRows];
+    Piece pieces[kDepth][kRows] = {};
 #pragma unroll
     for (int d = 0; d < kDepth; ++d) {
       const int index = min(begin + d * kWarpSize, num_pieces - 1);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        pieces[d][r] =
-            load_piece<Format>(rows.matrix(r), rows.row(r), index, num_pieces, group_shift);
+        pieces[d][r].words = load_words(rows.matrix(r), rows.row(r), index, num_pieces);
+      }
+    }
+    if constexpr (Format::kHasScales) {
+#pragma unroll
+      for (int d = 0; d < kDepth; ++d) {
+        const int index = min(begin + d * kWarpSize, num_pieces - 1);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+          load_group<Format>(rows.matrix(r), rows.row(r), index, group_shift, pieces[d][r]);
+        }
       }
     }
 #pragma unroll
     for (int d = 0; d < kDepth; ++d) {
       const int index = begin + d * kWarpSize;
-      if (index < num_pieces) {
-        add_pieces<Format, X, kNumX, kRows>(pieces[d], x + index * (Format::kInputs / kOctet),
-                                            x_step, work.num_rows - 1, sums);
+      if (index >= num_pieces) break;
+      float scales[kRows] = {};
+      if constexpr (Format::kHasScales) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) scales[r] = scale_of(rows.matrix(r), pieces[d][r]);
       }
+      add_pieces<Format, X, kNumX, kRows>(pieces[d], scales, x + index * (Format::kInputs / kOctet),
+                                          x_step, work.num_rows - 1, sums);
     }
   }
 #pragma unroll
