@@ -8,6 +8,12 @@
 //   kInt4         (nibble - zero of its group) * scale of its group; zero is 8 without `zeros`
 // A group is `group` neighbouring inputs of one row and divides cols. How int4 nibbles lie in their
 // bytes: linear/int4_order.h.
+//
+// Which kernel runs is choose_linear_kernel() (linear/choose_linear_kernel.h): a function of the
+// shape, the format, has_matrix_units and whether there are at most 8 rows of x. Each sums the
+// products of an output in an order of its own, which depends on cols and the format alone: a row's
+// result has the same bits whatever the other rows are and, with the same kernel, however many.
+// A library's product (cuBLASLt) would be one more choice there, for many rows of plain formats.
 
 #include <cstdint>
 
@@ -42,8 +48,8 @@ struct LinearArgs {
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
 };
 
-// out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape
-// and format.
+// out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape,
+// group and format.
 struct GatedLinearArgs {
   GpuMatrix gate;
   GpuMatrix up;

@@ -1,22 +1,21 @@
-// Embedding rows as fp32: one block a token.
+// Rows of the embedding: a block a token.
 #include "kernels/cuda/gpu_launchers.h"
-#include "kernels/cuda/linear/weight_at.cuh"
+#include "kernels/cuda/linear/linear_work.cuh"
 
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPending = -1;  // kPendingToken
 
-template <GpuWeightFormat kFormat>
-__global__ void __launch_bounds__(kThreads) embed_kernel(EmbedArgs args) {
-  const unsigned token = blockIdx.x;
-  int id = args.token_ids[token];
-  if (id == kPending) id = args.last_tokens[args.slots[token]];
-  const int hidden_size = args.embedding.cols;
-  float* out = args.out + int64_t{token} * hidden_size;
-  for (int k = static_cast<int>(threadIdx.x); k < hidden_size; k += kThreads) {
-    out[k] = weight_at<kFormat>(args.embedding, id, k);
+__global__ void __launch_bounds__(kThreads) embed_kernel(const EmbedArgs args) {
+  const int t = static_cast<int>(blockIdx.x);
+  int token = args.token_ids[t];
+  if (token < 0) token = args.last_tokens[args.slots[t]];
+  const int cols = args.embedding.cols;
+  float* out = args.out + int64_t{t} * cols;
+  for (int k = static_cast<int>(threadIdx.x); k < cols; k += kThreads) {
+    const Weight weight = weight_at(args.embedding, token, k);
+    out[k] = __fmul_rn(weight.value, weight.scale);
   }
 }
 
@@ -24,10 +23,7 @@ __global__ void __launch_bounds__(kThreads) embed_kernel(EmbedArgs args) {
 
 void embed(GpuStream stream, const EmbedArgs& args) {
   if (args.num_rows == 0) return;
-  with_weight_format(args.embedding.format, [&]<GpuWeightFormat kFormat>() {
-    launch(stream, dim3{static_cast<unsigned>(args.num_rows)}, dim3{kThreads}, 0,
-           embed_kernel<kFormat>, args);
-  });
+  launch(stream, dim3{static_cast<unsigned>(args.num_rows)}, dim3{kThreads}, 0, embed_kernel, args);
 }
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE

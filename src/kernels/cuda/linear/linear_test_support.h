@@ -1,165 +1,154 @@
 #pragma once
-// For tests of products: random matrices in every format with their values as float64, and what a
-// product may differ by. Test support only.
+// For tests of products: weight matrices of every format, on the host and on the device, and the
+// product in float64. Test support only.
 
 #include <cmath>
+#include <cstring>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels/cuda/gpu_test_support.h"
-#include "kernels/cuda/linear/int4_order.h"
+#include "kernels/cuda/linear/pack_gpu_matrix.h"
+#include "quant/convert_int_groups.h"
+#include "quant/convert_row.h"
+#include "quant/int_group_blocks.h"
+#include "quant/random_blocks.h"
 #include "tensor/half.h"
 
 namespace sparrow {
 
-struct WeightKind {
+// A source type and how it is packed.
+struct WeightCase {
   const char* name;
-  GpuWeightFormat format;
-  int32_t group = 0;  // 0: plain; -1: the whole row
-  bool has_f32_scales = false;
-  bool has_zeros = false;
+  TensorType type;
+  GpuPackTarget target;  // a group of 0 for integers: one scale a row
+  int32_t block;         // cols must be a multiple
 };
 
-inline uint16_t round_to(GpuFloat type, float value) {
-  return type == GpuFloat::kBF16 ? bf16_from_float(value) : f16_from_float(value);
-}
-inline float value_of(GpuFloat type, uint16_t bits) {
-  return type == GpuFloat::kBF16 ? float_from_bf16(bits) : float_from_f16(bits);
+inline std::vector<WeightCase> weight_cases() {
+  constexpr GpuWeightFormat kInt8 = GpuWeightFormat::kInt8, kInt4 = GpuWeightFormat::kInt4;
+  return {
+      {"bf16", TensorType::kBF16, {GpuWeightFormat::kBF16}, 1},
+      {"f16", TensorType::kF16, {GpuWeightFormat::kF16}, 1},
+      {"int8, group 32, fp16 scales", TensorType::kQ8_0, {kInt8, 32}, 32},
+      {"int8, group 64, fp32 scales", TensorType::kI8G64, {kInt8, 64, true}, 64},
+      {"int8, a scale a row", TensorType::kBF16, {kInt8, 0}, 32},
+      {"int4, group 32, no zeros", TensorType::kQ4_0, {kInt4, 32}, 32},
+      {"int4, group 32, zeros, fp32 scales", TensorType::kI4G32, {kInt4, 32, true, true}, 32},
+      {"int4, a scale a row", TensorType::kBF16, {kInt4, 0}, 32},
+  };
 }
 
-// A matrix on the device and its weights in float64.
-struct TestMatrix {
-  GpuMatrix matrix;
-  std::vector<double> weights;  // [rows][cols], as the stored numbers say
-  GpuBuffer values, scales, zeros;
+// A packed matrix in host memory.
+struct PackedWeights {
+  GpuMatrix shape;  // without memory
+  std::vector<std::byte> values, scales, zeros;
 
-  double weight(int row, int k) const {
-    return weights[static_cast<size_t>(row) * static_cast<size_t>(matrix.cols) +
-                   static_cast<size_t>(k)];
+  GpuMatrix matrix(const void* values_at, const void* scales_at, const void* zeros_at) const {
+    GpuMatrix matrix = shape;
+    matrix.values = values_at;
+    matrix.scales = scales.empty() ? nullptr : scales_at;
+    matrix.zeros = zeros.empty() ? nullptr : static_cast<const uint8_t*>(zeros_at);
+    return matrix;
   }
+  GpuMatrix host_matrix() const { return matrix(values.data(), scales.data(), zeros.data()); }
 };
 
-// Values of a matrix as bytes.
-struct HostMatrix {
-  std::vector<uint8_t> values;
-  std::vector<uint8_t> scales;
-  std::vector<uint8_t> zeros;
-  std::vector<double> weights;
-};
-
-inline void append_bytes(std::vector<uint8_t>& out, const void* value, size_t bytes) {
-  const auto* begin = static_cast<const uint8_t*>(value);
-  out.insert(out.end(), begin, begin + bytes);
+inline std::vector<std::byte> random_source(TensorType type, int32_t rows, int32_t cols,
+                                            uint32_t seed) {
+  std::vector<std::byte> bytes = random_block_rows(type, rows, cols, seed, 0.05f);
+  const auto step = static_cast<size_t>(tensor_type_info(type).block_bytes);
+  for (size_t at = 0; at < bytes.size() && is_int4_group(type); at += step) {
+    bytes[at + sizeof(float)] &= std::byte{15};  // zero points are nibbles
+  }
+  return bytes;
 }
 
-// The scales around 0.02 give weights around 1 and keep sums in fp16's range.
-inline HostMatrix random_host_matrix(const WeightKind& kind, int32_t group, size_t rows,
-                                     size_t cols, uint64_t seed) {
-  HostMatrix out;
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal(0.0f, 1.0f);
-  if (group == 0) {
-    const GpuFloat type = kind.format == GpuWeightFormat::kBF16 ? GpuFloat::kBF16 : GpuFloat::kF16;
-    for (size_t i = 0; i < rows * cols; ++i) {
-      const uint16_t bits = round_to(type, normal(engine));
-      append_bytes(out.values, &bits, sizeof bits);
-      out.weights.push_back(static_cast<double>(value_of(type, bits)));
-    }
-    return out;
-  }
-  const size_t num_groups = rows * cols / static_cast<size_t>(group);
-  std::vector<double> scales;
-  for (size_t i = 0; i < num_groups; ++i) {
-    const float scale = 0.02f * (0.5f + std::abs(normal(engine)));
-    const uint16_t half = f16_from_float(scale);
-    if (kind.has_f32_scales) {
-      append_bytes(out.scales, &scale, sizeof scale);
-    } else {
-      append_bytes(out.scales, &half, sizeof half);
-    }
-    scales.push_back(static_cast<double>(kind.has_f32_scales ? scale : float_from_f16(half)));
-    if (kind.has_zeros) out.zeros.push_back(static_cast<uint8_t>(engine() % 16));
-  }
-  const bool is_int4 = kind.format == GpuWeightFormat::kInt4;
-  out.values.resize(is_int4 ? rows * cols / 2 : rows * cols);
-  for (size_t i = 0; i < rows * cols; ++i) {
-    const size_t in_group = i / static_cast<size_t>(group);
-    if (is_int4) {
-      const auto nibble = static_cast<unsigned>(engine() % 16);
-      const auto place =
-          i / 8 * 8 + static_cast<size_t>(gpu_int4_nibble_position(static_cast<int>(i % 8)));
-      out.values[place / 2] |= static_cast<uint8_t>(nibble << (place % 2 * 4));
-      const int zero = kind.has_zeros ? out.zeros[in_group] : 8;
-      out.weights.push_back((static_cast<int>(nibble) - zero) * scales[in_group]);
-    } else {
-      const auto value = static_cast<int8_t>(static_cast<int>(engine() % 256) - 128);
-      out.values[i] = static_cast<uint8_t>(value);
-      out.weights.push_back(value * scales[in_group]);
-    }
-  }
-  return out;
+inline PackedWeights pack(const WeightCase& weights, int32_t rows, int32_t cols, uint32_t seed) {
+  const std::vector<std::byte> source = random_source(weights.type, rows, cols, seed);
+  GpuPackTarget target = weights.target;
+  const bool is_plain =
+      target.format == GpuWeightFormat::kBF16 || target.format == GpuWeightFormat::kF16;
+  if (!is_plain && target.group == 0) target.group = cols;
+  const GpuMatrixBytes bytes = gpu_matrix_bytes(target.format, rows, cols, target.group,
+                                                target.has_f32_scales, target.has_zeros);
+  PackedWeights packed;
+  packed.shape.format = target.format;
+  packed.shape.rows = rows;
+  packed.shape.cols = cols;
+  packed.shape.group = target.group;
+  packed.shape.has_f32_scales = target.has_f32_scales;
+  packed.values.resize(bytes.values);
+  packed.scales.resize(bytes.scales);
+  packed.zeros.resize(bytes.zeros);
+  const Status status = pack_gpu_rows(target, {weights.type, rows, cols, source},
+                                      {packed.values, packed.scales, packed.zeros});
+  EXPECT_TRUE(status.ok()) << status.message();
+  return packed;
 }
 
 class LinearTest : public GpuTest {
  protected:
-  // `misalign_bytes`: the values begin that far into their buffer.
-  TestMatrix make_matrix(const WeightKind& kind, int32_t rows, int32_t cols, uint64_t seed,
-                         size_t misalign_bytes = 0) {
-    const int32_t group = kind.group == -1 ? cols : kind.group;
-    HostMatrix host =
-        random_host_matrix(kind, group, static_cast<size_t>(rows), static_cast<size_t>(cols), seed);
-    host.values.insert(host.values.begin(), misalign_bytes, uint8_t{0xff});
-    TestMatrix out;
-    out.values = upload(host.values);
-    out.scales = upload(host.scales);
-    out.zeros = upload(host.zeros);
-    out.weights = std::move(host.weights);
-    out.matrix.format = kind.format;
-    out.matrix.rows = rows;
-    out.matrix.cols = cols;
-    out.matrix.group = group;
-    out.matrix.values = out.values.as<void>(misalign_bytes);
-    out.matrix.scales = out.scales.as<void>();
-    out.matrix.zeros = kind.has_zeros ? out.zeros.as<uint8_t>() : nullptr;
-    out.matrix.has_f32_scales = kind.has_f32_scales;
-    return out;
-  }
-
-  static std::vector<uint16_t> random_rows(GpuFloat type, int num_rows, int cols, uint64_t seed) {
-    const std::vector<float> values =
-        random_floats(static_cast<size_t>(num_rows) * static_cast<size_t>(cols), seed);
-    std::vector<uint16_t> bits;
-    bits.reserve(values.size());
-    for (const float value : values) bits.push_back(round_to(type, value));
-    return bits;
+  struct DeviceWeights {
+    GpuBuffer values, scales, zeros;
+    GpuMatrix matrix;
+  };
+  DeviceWeights to_device(const PackedWeights& packed) {
+    DeviceWeights on_device;
+    on_device.values = upload(packed.values);
+    on_device.scales = upload(packed.scales);
+    on_device.zeros = upload(packed.zeros);
+    on_device.matrix = packed.matrix(on_device.values.as<void>(), on_device.scales.as<void>(),
+                                     on_device.zeros.as<void>());
+    return on_device;
   }
 };
 
-// A product in float64 and the sum of the magnitudes, which bounds the rounding of any order.
-struct ExactProduct {
-  double sum = 0;
-  double magnitude = 0;
-};
-
-inline ExactProduct exact_product(const TestMatrix& matrix, int row, GpuFloat type,
-                                  const std::vector<uint16_t>& x, int token) {
-  ExactProduct out;
-  const auto cols = static_cast<size_t>(matrix.matrix.cols);
-  const uint16_t* in = x.data() + static_cast<size_t>(token) * cols;
-  const double* weights = matrix.weights.data() + static_cast<size_t>(row) * cols;
-  for (size_t k = 0; k < cols; ++k) {
-    const double product = static_cast<double>(value_of(type, in[k])) * weights[k];
-    out.sum += product;
-    out.magnitude += std::abs(product);
+inline float float_of(GpuFloat type, uint16_t bits) {
+  return type == GpuFloat::kBF16 ? float_from_bf16(bits) : float_from_f16(bits);
+}
+inline std::vector<uint16_t> random_x(GpuFloat type, size_t count, uint64_t seed) {
+  std::vector<uint16_t> bits(count);
+  const std::vector<float> values = random_floats(count, seed);
+  for (size_t i = 0; i < count; ++i) {
+    bits[i] = type == GpuFloat::kBF16 ? bf16_from_float(values[i]) : f16_from_float(values[i]);
   }
-  return out;
+  return bits;
 }
 
-// fp32 rounds each of the sum's steps by 2^-24 of a partial sum, which is at most the magnitude; no
-// order has more than cols + 3 steps (a lane's, a scale's, the bias, add_to_out).
-inline double sum_tolerance(const ExactProduct& exact, int cols) {
-  return (cols + 3) * 0x1p-24 * exact.magnitude;
+// x W^T in float64, [num_rows][rows], and the sum of the products' magnitudes.
+struct Product {
+  std::vector<double> sums, magnitudes;
+};
+inline Product exact_product(const GpuMatrix& matrix, GpuFloat x_type,
+                             const std::vector<uint16_t>& x, int32_t num_rows) {
+  const auto cols = static_cast<size_t>(matrix.cols), rows = static_cast<size_t>(matrix.rows);
+  std::vector<float> inputs(x.size()), weights(cols);
+  for (size_t i = 0; i < x.size(); ++i) inputs[i] = float_of(x_type, x[i]);
+  Product product;
+  product.sums.resize(static_cast<size_t>(num_rows) * rows);
+  product.magnitudes.resize(product.sums.size());
+  for (size_t row = 0; row < rows; ++row) {
+    unpack_gpu_row(matrix, static_cast<int64_t>(row), weights.data());
+    for (size_t t = 0; t < static_cast<size_t>(num_rows); ++t) {
+      double sum = 0, magnitude = 0;
+      for (size_t k = 0; k < cols; ++k) {
+        const double term = static_cast<double>(weights[k]) * inputs[t * cols + k];
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      product.sums[t * rows + row] = sum;
+      product.magnitudes[t * rows + row] = magnitude;
+    }
+  }
+  return product;
+}
+
+// Products of the stored 16-bit and integer values are exact in fp32. What is left is the sum: each
+// of K additions errs by half a last place (2^-24) of at most the sum of magnitudes, the scales and
+// the additions of bias and residual by a few more.
+inline double sum_tolerance(int32_t cols, double magnitude) {
+  return (cols + 8) * 0x1p-24 * magnitude + 1e-30;
 }
 
 }  // namespace sparrow
