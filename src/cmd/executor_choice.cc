@@ -72,7 +72,7 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
         kv));
   }
   options.kv_type = kv == "int8" ? GpuKvFormat::kInt8 : GpuKvFormat::kBF16;
-  ASSIGN_OR_RETURN(options.weight_format, gpu_format_of(values, "dtype"));
+  ASSIGN_OR_RETURN(options.plain_format, gpu_format_of(values, "dtype"));
   ASSIGN_OR_RETURN(options.head_format, gpu_format_of(values, "output-tensor-type"));
   ASSIGN_OR_RETURN(options.embedding_format, gpu_format_of(values, "token-embedding-type"));
   options.enforce_eager = values.flag("enforce-eager");

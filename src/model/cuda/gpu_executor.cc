@@ -225,8 +225,12 @@ const GpuMemoryPlan& GpuExecutor::memory_plan() const { return impl_->plan; }
 
 Result<std::unique_ptr<GpuExecutor>> make_gpu_executor(std::unique_ptr<GpuDevice> device,
                                                        const TensorSource& source,
-                                                       const GpuExecutorOptions& options) {
+                                                       const GpuExecutorOptions& wanted) {
   const ModelConfig& config = source.config();
+  GpuExecutorOptions options = wanted;
+  if (!options.plain_format && !device->info().has_bf16_matrix_units()) {
+    options.plain_format = GpuWeightFormat::kF16;
+  }
   ASSIGN_OR_RETURN(GpuMemoryPlan plan, plan_gpu_memory(config, options, device->info(), &source));
   for (const TokenId token : options.disallowed_tokens) {
     if (token < 0 || token >= config.vocab_size) {

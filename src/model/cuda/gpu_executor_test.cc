@@ -183,6 +183,30 @@ TEST_P(GpuExecutorTest, ChunksAndBatches_SameLogitsWithinRounding) {
   }
 }
 
+// A card without bf16 (sm_75) computes in fp16, by the kernels without matrix units.
+TEST(GpuExecutorOldCard, Fp16_LogitsStayNearTheOracle) {
+  for (const TensorType type : {TensorType::kBF16, TensorType::kQ8_0}) {
+    GeneratedWeights weights(small_model_config(), 4, type);
+    TwinDeviceOptions card;
+    card.compute_major = 7;
+    card.compute_minor = 5;
+    card.num_sms = 40;
+    Result<std::unique_ptr<GpuExecutor>> executor =
+        make_gpu_executor(make_twin_device(card), weights, small_options());
+    ASSERT_TRUE(executor.ok()) << executor.message();
+    ASSERT_TRUE((*executor)->load(weights).ok());
+    const std::vector<TokenId> tokens = weights.token_ids(20);
+    const Result<ReferenceModel> model = load_reference_model(weights);
+    ASSERT_TRUE(model.ok()) << model.message();
+    ExecutorDriver driver(**executor);
+    const int sequence = driver.add(tokens);
+    driver.run_all(sequence, 20);
+    EXPECT_LT(relative_l2(logits_at(driver, sequence, {0, 19}),
+                          reference_forward(*model, tokens, std::vector<int32_t>{0, 19})),
+              kBF16Error);
+  }
+}
+
 TEST_P(GpuExecutorTest, Graphs_SameTokensAsEagerInEveryBatch) {
   GeneratedWeights weights(small_model_config(), 9, TensorType::kBF16);
   std::vector<std::vector<TokenId>> expected;

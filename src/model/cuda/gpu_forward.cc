@@ -5,6 +5,15 @@
 #include "model/rope_frequencies.h"
 
 namespace sparrow {
+namespace {
+
+// That of the weights where they have one: products of two types take the slow kernels.
+GpuFloat activation_type(const GpuWeights& weights, bool has_bf16) {
+  const bool is_f16 = weights.layers.front().gate.format == GpuWeightFormat::kF16;
+  return is_f16 || !has_bf16 ? GpuFloat::kF16 : GpuFloat::kBF16;
+}
+
+}  // namespace
 
 GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWeights& weights,
                        const GpuKvCache& cache, const GpuWorkspace& workspace, const float* rope,
@@ -18,7 +27,7 @@ GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWe
       rope_(rope),
       last_tokens_(last_tokens),
       has_matrix_units_(device.info().has_bf16_matrix_units()),
-      float_(has_matrix_units_ ? GpuFloat::kBF16 : GpuFloat::kF16) {}
+      float_(activation_type(weights, has_matrix_units_)) {}
 
 std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t first_position,
                                           int32_t num_positions) {

@@ -66,7 +66,7 @@ class GpuForward {
   const GpuWorkspace workspace_;
   const float* rope_;
   const int32_t* last_tokens_;
-  const bool has_matrix_units_;  // for bf16, that is: sm_75 takes the kernels without
+  const bool has_matrix_units_;  // sm_75 takes the kernels without
   const GpuFloat float_;         // of activations
 };
 

@@ -7,7 +7,13 @@
 namespace sparrow {
 namespace {
 
-GpuMatrixFormat format_of_file(const SourceTensor& tensor) {
+GpuMatrixFormat sixteen_bits(const SourceTensor& tensor, const GpuExecutorOptions& options) {
+  if (options.plain_format) return {*options.plain_format, 0, false};
+  const bool is_f16 = tensor.type == TensorType::kF16;
+  return {is_f16 ? GpuWeightFormat::kF16 : GpuWeightFormat::kBF16, 0, false};
+}
+
+GpuMatrixFormat format_of_file(const SourceTensor& tensor, const GpuExecutorOptions& options) {
   constexpr GpuWeightFormat kInt8 = GpuWeightFormat::kInt8, kInt4 = GpuWeightFormat::kInt4;
   const auto int8_groups = [&](int32_t group_size) {
     return GpuMatrixFormat{kInt8, tensor.one_scale_per_row ? 0 : group_size, false, true};
@@ -15,9 +21,8 @@ GpuMatrixFormat format_of_file(const SourceTensor& tensor) {
   switch (tensor.type) {
     case TensorType::kF32:
     case TensorType::kBF16:
-      return {GpuWeightFormat::kBF16, 0, false};
     case TensorType::kF16:
-      return {GpuWeightFormat::kF16, 0, false};
+      return sixteen_bits(tensor, options);
     case TensorType::kQ4_0:
       return {kInt4, 32, false};
     case TensorType::kI4G32:
@@ -41,11 +46,6 @@ GpuMatrixFormat format_of_file(const SourceTensor& tensor) {
 
 bool is_integer(GpuWeightFormat type) {
   return type == GpuWeightFormat::kInt8 || type == GpuWeightFormat::kInt4;
-}
-
-GpuMatrixFormat sixteen_bits(const SourceTensor& tensor) {
-  const bool is_f16 = tensor.type == TensorType::kF16;
-  return {is_f16 ? GpuWeightFormat::kF16 : GpuWeightFormat::kBF16, 0, false};
 }
 
 }  // namespace
@@ -88,16 +88,16 @@ GpuMatrixFormat gpu_matrix_format(std::string_view name, const SourceTensor& ten
     if (is_embedding && !wish) wish = options.embedding_format;
   } else if (is_embedding) {
     wish = options.embedding_format;
-    if (!wish) return sixteen_bits(tensor);
+    if (!wish) return sixteen_bits(tensor, options);
   }
-  const GpuMatrixFormat of_file = format_of_file(tensor);
+  const GpuMatrixFormat of_file = format_of_file(tensor, options);
   if (!wish || wish == of_file.type) return of_file;
   if (!is_integer(*wish)) return {*wish, 0, false};
   if (of_file.type == GpuWeightFormat::kInt4) return of_file;
   for (const int32_t group_size : {128, 64, 32}) {
     if (tensor.cols % group_size == 0) return {*wish, group_size, false};
   }
-  return is_integer(of_file.type) ? of_file : sixteen_bits(tensor);
+  return is_integer(of_file.type) ? of_file : sixteen_bits(tensor, options);
 }
 
 }  // namespace sparrow

@@ -54,6 +54,15 @@ TEST(GpuMatrixFormat, Wishes_ReachTheirMatrixOnlyAndNeverWiden) {
   EXPECT_EQ(name_of(kPlain, tensor_of(TensorType::kI4G32), options), "f16");
 }
 
+TEST(GpuMatrixFormat, PlainFormat_IsOfPlainWeightsAndTheEmbeddingOnly) {
+  GpuExecutorOptions options;
+  options.plain_format = GpuWeightFormat::kF16;
+  EXPECT_EQ(name_of(kPlain, tensor_of(TensorType::kBF16), options), "f16");
+  EXPECT_EQ(name_of(kHead, tensor_of(TensorType::kF32), options), "f16");
+  EXPECT_EQ(name_of(kEmbedding, tensor_of(TensorType::kQ8_0), options), "f16");
+  EXPECT_EQ(name_of(kPlain, tensor_of(TensorType::kQ8_0), options), "int8 g32");
+}
+
 TEST(GpuMatrixFormat, RowsThatNoGroupDivides_FallBack) {
   GpuExecutorOptions options;
   options.weight_format = GpuWeightFormat::kInt4;

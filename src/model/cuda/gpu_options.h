@@ -20,6 +20,9 @@ struct GpuExecutorOptions {
   std::optional<GpuWeightFormat> head_format;    // also when it is the embedding
   // None: 16 bits. One row is read per token, so a smaller one saves memory, not time.
   std::optional<GpuWeightFormat> embedding_format;
+  // What weights of 16 and 32 bits become: bf16 or fp16. None: what the file has (bf16 of fp32),
+  // but fp16 on a card without bf16 units.
+  std::optional<GpuWeightFormat> plain_format;
   bool enforce_eager = false;  // no CUDA graphs
   // The same bits for a sequence whatever it is batched with; costs speed at small batches, and
   // memory for attention partials that grows with max_context.
