@@ -29,10 +29,13 @@ SHORT_TESTS = {"SPARROW_TEST_SHORT": "1"}  # tests that honour it take fewer siz
 MODELS = [("bf16", "bf16"), ("q8_0", "q8_0"), ("q4_0", "q4_0")]
 # name, model, arguments of `sparrow bench` beside --model, --device cuda and --json
 BENCH_CASES = [
-    ("bf16-batches", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32,64,128 --repeat 5"),
+    ("bf16-batches", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32,64,128,256 --repeat 3"),
+    ("q8_0-one", "q8_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5"),
+    ("q4_0-one", "q4_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5"),
+    ("bf16-first-token", "bf16", "--prompt-tokens 512,4K --gen-tokens 16 --batch 1 --max-num-batched-tokens 4K --repeat 5"),
+    ("bf16-nano-vllm", "bf16", "--workload nano-vllm --max-num-seqs 256 --max-num-batched-tokens 4K"),
+    ("bf16-users", "bf16", "--workload users --target-s 3.5 --card a40"),
     ("bf16-depths", "bf16", "--batch 1 --depth 0,4K,16K --gen-tokens 64 --repeat 3"),
-    ("q8_0-batches", "q8_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32 --repeat 5"),
-    ("q4_0-batches", "q4_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32 --repeat 5"),
 ]
 # tool of compute-sanitizer, which test programs, GoogleTest filter
 SANITIZER_CASES = [

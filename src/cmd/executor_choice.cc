@@ -15,6 +15,11 @@
 namespace sparrow {
 namespace {
 
+// Unless told. A row costs a card microseconds and a CPU milliseconds, so one number cannot serve
+// both (decisions of the design); these two are not measured yet.
+constexpr int64_t kGpuBatchTokens = 2048;
+constexpr double kGpuMaxStepMs = 30;
+
 Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
   if (dtype == "auto") return std::optional<WeightFormat>();
   if (dtype == "bfloat16") return std::optional(WeightFormat::kBF16);
@@ -78,8 +83,11 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
   options.enforce_eager = values.flag("enforce-eager");
   options.memory_utilization = values.number("gpu-memory-utilization");
   options.num_slots = static_cast<int>(values.integer("max-num-seqs"));
-  options.max_batch_tokens = static_cast<int>(
-      std::max(values.integer("max-num-batched-tokens"), values.integer("max-num-seqs")));
+  const int64_t batch_tokens = values.given("max-num-batched-tokens")
+                                   ? values.integer("max-num-batched-tokens")
+                                   : kGpuBatchTokens;
+  options.max_batch_tokens =
+      static_cast<int>(std::max(batch_tokens, values.integer("max-num-seqs")));
   options.max_context = static_cast<int>(values.integer("max-model-len"));
   options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
   if (needs.num_slots > 0) options.num_slots = needs.num_slots;
@@ -127,6 +135,11 @@ Result<std::unique_ptr<ModelExecutor>> make_executor(const OptionValues& values,
   options.disallowed_tokens = std::move(disallowed_tokens);
   ASSIGN_OR_RETURN(std::unique_ptr<CpuExecutor> executor, make_cpu_executor(config, options));
   return std::unique_ptr<ModelExecutor>(std::move(executor));
+}
+
+double chosen_max_step_ms(const OptionValues& values, const ModelExecutor& executor) {
+  const bool on_gpu = dynamic_cast<const GpuExecutor*>(&executor) != nullptr;
+  return on_gpu && !values.given("max-step-ms") ? kGpuMaxStepMs : values.number("max-step-ms");
 }
 
 }  // namespace sparrow

@@ -28,4 +28,7 @@ Result<std::unique_ptr<ModelExecutor>> make_executor(const OptionValues& values,
                                                      const SessionNeeds& needs,
                                                      std::vector<TokenId> disallowed_tokens);
 
+// --max-step-ms, or what suits the device.
+double chosen_max_step_ms(const OptionValues& values, const ModelExecutor& executor);
+
 }  // namespace sparrow

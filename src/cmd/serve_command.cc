@@ -167,13 +167,15 @@ http::ServerOptions metrics_server_options(const OptionValues& values) {
   return options;
 }
 
-EngineOptions engine_options(const OptionValues& values, const std::string& model_name,
-                             const SpeculationOptions& speculation) {
+EngineOptions engine_options(const OptionValues& values, const ModelExecutor& executor,
+                             const std::string& model_name, const SpeculationOptions& speculation) {
   EngineOptions options;
   options.speculation = speculation;
   options.max_num_seqs = static_cast<int>(values.integer("max-num-seqs"));
-  options.max_num_batched_tokens = static_cast<int>(values.integer("max-num-batched-tokens"));
-  options.max_step_ms = values.number("max-step-ms");
+  options.max_num_batched_tokens = values.given("max-num-batched-tokens")
+                                       ? static_cast<int>(values.integer("max-num-batched-tokens"))
+                                       : executor.limits().max_batch_tokens;
+  options.max_step_ms = chosen_max_step_ms(values, executor);
   options.seat_patience_ms = values.number("seat-patience-ms");
   options.max_num_queued_reqs = static_cast<int>(values.integer("max-num-queued-reqs"));
   options.model_name = model_name;
@@ -270,7 +272,8 @@ Status serve(const OptionValues& values) {
   }
   const api::ModelInfo info = served_model_info(values, *session);
   Engine engine(*session->executor, *session->tokenizer,
-                engine_options(values, info.served_names.front(), speculation), &metrics);
+                engine_options(values, *session->executor, info.served_names.front(), speculation),
+                &metrics);
   const RealClock clock;
   EngineThread thread(engine, clock);
   thread.start();

@@ -173,7 +173,7 @@ std::vector<OptionSpec> limit_options() {
       {.name = "max-step-ms",
        .type = OptionType::kNumber,
        .default_text = "200",
-       .help = "Predicted duration one step may take: long prompts are cut to fit",
+       .help = "Predicted duration one step may take: long prompts are cut to fit; on a GPU 30",
        .unit = "ms",
        .min = 1,
        .max = 60000,

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "model/cpu_executor.h"
 #include "model/executor_driver.h"
 #include "model/files/tensor_layout.h"
 #include "model/tensor_source.h"

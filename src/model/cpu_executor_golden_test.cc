@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cpu_features.h"
+#include "model/cpu_executor.h"
 #include "model/executor_driver.h"
 #include "model/golden_file.h"
 #include "model/reference_forward.h"

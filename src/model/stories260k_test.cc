@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "base/json.h"
+#include "model/cpu_executor.h"
 #include "model/executor_driver.h"
 #include "model/golden_file.h"
 #include "model/model_files.h"

@@ -94,7 +94,8 @@ constexpr OptionSpec kModelOptions[] = {
     {.name = "max-num-batched-tokens",
      .type = OptionType::kSize,
      .default_text = "512",
-     .help = "Tokens computed in one step at most; --max-step-ms is the usual bound",
+     .help =
+         "Tokens computed in one step at most (on a GPU 2048); --max-step-ms is the usual bound",
      .min = 1,
      .max = 65536,
      .group = kEngine},
