@@ -103,9 +103,10 @@ class Run(unittest.TestCase):
         self.assertIn("short: 1", (self.folder / "out/gpu_check.log").read_text())
         self.assertEqual(result["peers"][0]["mode"], "eager")
         # One case fails, one prints no JSON: both are recorded, the others count.
-        self.assertEqual([case["case"] for case in result["bench"]], ["bf16-batches", "q4_0-batches"])
+        self.assertEqual([case["case"] for case in result["bench"]], 
+                         ["bf16-batches", "q4_0-one", "bf16-first-token", "bf16-nano-vllm", "bf16-users"])
         failed = {step["name"]: step["reason"] for step in result["steps"] if step["status"] == "failed"}
-        self.assertEqual(set(failed), {"bench bf16-depths", "bench q8_0-batches"})
+        self.assertEqual(set(failed), {"bench bf16-depths", "bench q8_0-one"})
         self.assertEqual(failed["bench bf16-depths"], "error: unknown option --device")
         self.assertLessEqual(len(list((self.folder / "out").iterdir())), 8)
 

@@ -8,8 +8,8 @@
 #include <map>
 
 #include "kernels/cpu_features.h"
-#include "model/cpu_weights.h"
 #include "model/cpu_executor.h"
+#include "model/cpu_weights.h"
 #include "model/executor_driver.h"
 #include "model/generated_weights.h"
 #include "model/golden_file.h"

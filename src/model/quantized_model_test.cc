@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "base/compute_pool.h"
-#include "model/cpu_weights.h"
 #include "model/cpu_executor.h"
+#include "model/cpu_weights.h"
 #include "model/executor_driver.h"
 #include "model/files/quantized_checkpoint.h"
 #include "model/golden_file.h"
