@@ -9,6 +9,7 @@
 #include "cmd/options/tensor_format.h"
 #include "cmd/options/thread_options.h"
 #include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/gpu_memory_holders.h"
 #include "model/cpu_executor.h"
 #include "model/cuda/gpu_executor.h"
 
@@ -103,10 +104,9 @@ Result<bool> wants_gpu(const std::string& device) {
 
 }  // namespace
 
-Result<std::unique_ptr<ModelExecutor>> make_executor(const OptionValues& values,
-                                                     const TensorSource& source,
-                                                     const SessionNeeds& needs,
-                                                     std::vector<TokenId> disallowed_tokens) {
+Result<ChosenExecutor> make_executor(const OptionValues& values, const TensorSource& source,
+                                     const SessionNeeds& needs,
+                                     std::vector<TokenId> disallowed_tokens) {
   const ModelConfig& config = source.config();
   const int64_t context =
       needs.max_context > 0 ? needs.max_context : values.integer("max-model-len");
@@ -119,14 +119,16 @@ Result<std::unique_ptr<ModelExecutor>> make_executor(const OptionValues& values,
     ASSIGN_OR_RETURN(GpuExecutorOptions options, gpu_options(values, needs));
     options.disallowed_tokens = std::move(disallowed_tokens);
     ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, open_cuda_device(0));
-    ASSIGN_OR_RETURN(std::unique_ptr<GpuExecutor> executor,
-                     make_gpu_executor(std::move(device), source, options));
-    return std::unique_ptr<ModelExecutor>(std::move(executor));
+    std::string pci_bus_id = device->info().pci_bus_id;
+    Result<std::unique_ptr<GpuExecutor>> executor =
+        make_gpu_executor(std::move(device), source, options);
+    if (!executor.ok()) return with_memory_holders(executor.status(), pci_bus_id);
+    return ChosenExecutor{std::move(executor).value(), std::move(pci_bus_id)};
   }
   ASSIGN_OR_RETURN(CpuExecutorOptions options, cpu_options(values, needs));
   options.disallowed_tokens = std::move(disallowed_tokens);
   ASSIGN_OR_RETURN(std::unique_ptr<CpuExecutor> executor, make_cpu_executor(config, options));
-  return std::unique_ptr<ModelExecutor>(std::move(executor));
+  return ChosenExecutor{std::move(executor), ""};
 }
 
 }  // namespace sparrow
