@@ -106,8 +106,12 @@ void ApiContext::count_accepted() {
 std::string ApiContext::render_metrics() {
   std::lock_guard lock(scrape_mutex_);
   const Serving* serving = this->serving();
-  const int64_t budget = serving == nullptr ? 0 : serving->model.memory_budget_bytes();
-  status_metrics_.refresh(budget, stuck().has_value());
+  status_metrics_.refresh(stuck().has_value());
+  if (serving != nullptr && serving->model.device_health()) {
+    status_metrics_.refresh_device(serving->model.device_health(), clock().now());
+  } else {
+    status_metrics_.refresh_memory(serving == nullptr ? 0 : serving->model.memory_budget_bytes());
+  }
   return metrics_.render();
 }
 

@@ -69,6 +69,16 @@ struct ApiOptions {
   std::function<void()> request_drain;
 };
 
+// How the device that computes is, where it is not the CPU. What it does not tell is absent.
+struct DeviceHealth {
+  std::optional<double> memory_share;  // in use by everybody over all there is, 0 to 1
+  std::optional<double> temperature_c;
+  std::optional<double> power_w;
+};
+// Called by at most one thread at a time, and seldom (status_metrics.h). Nothing: it could not be
+// read this time.
+using ReadDeviceHealth = std::function<std::optional<DeviceHealth>()>;
+
 struct ModelInfo {
   std::vector<std::string> served_names;  // --served-model-name; the first is used in replies
   std::vector<std::string> aliases;       // also answered to, not listed
@@ -82,6 +92,7 @@ struct ModelInfo {
   int max_model_len = 0;            // prompt + output
   long long created = 0;            // unix seconds, for /v1/models
   int64_t memory_budget_bytes = 0;  // what the memory plan was held against; 0: unknown
+  ReadDeviceHealth device_health;   // empty: the CPU computes
 };
 
 }  // namespace sparrow::api

@@ -31,7 +31,8 @@ class CountingPort final : public EnginePort {
 
 struct HandDrivenServer {
   explicit HandDrivenServer(FakeExecutorOptions fake, ApiOptions options = {},
-                            const EngineOptions& engine_options = {}) {
+                            const EngineOptions& engine_options = {},
+                            ReadDeviceHealth device_health = {}) {
     fake.limits.num_blocks = 512;
     fake.limits.max_context_tokens = 1024;
     fake.limits.vocab_size = kTestVocab;
@@ -43,6 +44,7 @@ struct HandDrivenServer {
     server = std::make_unique<ApiServer>(std::move(options), metrics);
     ModelInfo info = test_model_info();
     info.memory_budget_bytes = int64_t{1} << 50;
+    info.device_health = std::move(device_health);
     server->set_ready(std::move(info), std::make_unique<CountingPort>(*engine, num_submits));
   }
 

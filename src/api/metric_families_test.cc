@@ -83,6 +83,9 @@ vllm:time_per_output_token_seconds histogram
 vllm:time_to_first_token_seconds histogram
 )";
 
+constexpr const char* kFamiliesOfAGpu[] = {"sparrow_gpu_power_watts",
+                                           "sparrow_gpu_temperature_celsius"};
+
 TEST(MetricFamilies, AreThisListAndNothingElse) {
   EngineOptions engine;
   engine.speculation.max_tokens = 4;
@@ -93,6 +96,22 @@ TEST(MetricFamilies, AreThisListAndNothingElse) {
   std::string families = "\n";
   for (const auto& [name, type] : text.types) families += name + " " + type + "\n";
   EXPECT_EQ(families, kFamilies);
+  for (const char* of_a_gpu : kFamiliesOfAGpu) EXPECT_EQ(text.types.count(of_a_gpu), 0u);
+}
+
+TEST(MetricFamilies, OfAGpu_AreTheseBesides) {
+  const DeviceHealth health{.memory_share = 0.5, .temperature_c = 64, .power_w = 312.5};
+  HandDrivenServer served({}, {}, {}, [&] { return std::optional(health); });
+  served.get("/health");
+  HandDrivenServer without{FakeExecutorOptions{}};
+  without.get("/health");
+  PrometheusText text = PrometheusReader::read(served.get("/metrics")->body);
+  ASSERT_TRUE(text.errors.empty()) << text.errors.front();
+  for (const char* family : kFamiliesOfAGpu) {
+    EXPECT_EQ(text.types[family], "gauge") << family;
+    text.types.erase(family);
+  }
+  EXPECT_EQ(text.types, PrometheusReader::read(without.get("/metrics")->body).types);
 }
 
 }  // namespace

@@ -172,6 +172,43 @@ TEST(MetricsCounts, ArticleNames_AreExactlyThose) {
   EXPECT_EQ(text.at("sparrow_engine_stuck"), 0);
 }
 
+// The gauge is the device's, not the process's; figures are kept ten seconds; what the device does
+// not tell is no number, and has no gauge until it was told once.
+TEST(MetricsCounts, Gpu_IsAskedEveryTenSeconds) {
+  std::optional<DeviceHealth> health = DeviceHealth{.memory_share = 0.25, .temperature_c = 64};
+  int num_reads = 0;
+  HandDrivenServer served(letters(), {}, {}, [&] {
+    ++num_reads;
+    return health;
+  });
+  PrometheusText text = scrape(served);
+  EXPECT_EQ(text.at("deepseek_gpu_memory_percent"), 0.25);
+  EXPECT_EQ(text.at("sparrow_gpu_temperature_celsius"), 64);
+  EXPECT_FALSE(text.has("sparrow_gpu_power_watts"));
+
+  health = DeviceHealth{.memory_share = 0.75, .temperature_c = 70, .power_w = 312.5};
+  served.clock.advance(from_ms(9'999));
+  EXPECT_EQ(scrape(served).at("deepseek_gpu_memory_percent"), 0.25);
+  EXPECT_EQ(num_reads, 1);
+  served.clock.advance(from_ms(1));
+  text = scrape(served);
+  EXPECT_EQ(num_reads, 2);
+  EXPECT_EQ(text.at("deepseek_gpu_memory_percent"), 0.75);
+  EXPECT_EQ(text.at("sparrow_gpu_temperature_celsius"), 70);
+  EXPECT_EQ(text.at("sparrow_gpu_power_watts"), 312.5);
+
+  health.reset();  // a lost card: the rest of the text is as good as before
+  served.clock.advance(from_ms(10'000));
+  const std::string body = served.get("/metrics")->body;
+  for (const char* line :
+       {"\ndeepseek_gpu_memory_percent NaN\n", "\nsparrow_gpu_temperature_celsius NaN\n",
+        "\nsparrow_gpu_power_watts NaN\n"}) {
+    EXPECT_NE(body.find(line), std::string::npos) << line;
+  }
+  EXPECT_TRUE(PrometheusReader::read(body).errors.empty());
+  EXPECT_EQ(served.get("/livez")->status, 200);
+}
+
 TEST(MetricsCounts, MetricsApart_AreOnlyThere) {
   ApiOptions options;
   options.metrics_apart = true;

@@ -29,6 +29,7 @@ class ServedModel {
   int max_model_len() const { return info_.max_model_len; }
   long long created() const { return info_.created; }
   int64_t memory_budget_bytes() const { return info_.memory_budget_bytes; }
+  const ReadDeviceHealth& device_health() const { return info_.device_health; }
   SystemRole system_role() const { return system_role_; }  // never kAuto
   // The template drops earlier thinking from the history.
   bool has_r1_template() const { return has_r1_template_; }

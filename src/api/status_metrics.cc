@@ -1,25 +1,51 @@
 #include "api/status_metrics.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace sparrow::api {
+namespace {
+
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+}  // namespace
 
 StatusMetrics::StatusMetrics(MetricsRegistry& registry, const std::string& version)
-    : process_(registry),
+    : registry_(registry),
+      process_(registry),
       memory_share_(registry.gauge("deepseek_gpu_memory_percent",
-                                   "Memory in use over the memory budget, 0 to 1; without a GPU "
-                                   "that of the process")),
+                                   "Memory in use over the memory there is, 0 to 1: of the GPU, by "
+                                   "everybody; without a GPU of the process, over its budget")),
       is_stuck_(registry.gauge("sparrow_engine_stuck",
                                "1 while a step takes longer than the watchdog allows")) {
   registry.gauge("sparrow_build_info", "The running version, as a label", {{"version", version}})
       .set(1);
 }
 
-void StatusMetrics::refresh(int64_t memory_budget_bytes, bool is_stuck) {
+void StatusMetrics::refresh(bool is_stuck) {
   process_.refresh();
-  const double budget = static_cast<double>(memory_budget_bytes);
-  memory_share_.set(budget > 0 ? std::min(1.0, process_.resident_bytes() / budget) : 0);
   is_stuck_.set(is_stuck ? 1 : 0);
+}
+
+void StatusMetrics::refresh_memory(int64_t budget_bytes) {
+  const double budget = static_cast<double>(budget_bytes);
+  memory_share_.set(budget > 0 ? std::min(1.0, process_.resident_bytes() / budget) : 0);
+}
+
+void StatusMetrics::refresh_device(const ReadDeviceHealth& read, TimePoint now) {
+  if (device_read_at_ && now - *device_read_at_ < kDeviceHealthPeriod) return;
+  device_read_at_ = now;
+  const DeviceHealth health = read().value_or(DeviceHealth{});
+  memory_share_.set(health.memory_share.value_or(kUnknown));
+  if (temperature_c_ == nullptr && health.temperature_c) {
+    temperature_c_ =
+        &registry_.gauge("sparrow_gpu_temperature_celsius", "Temperature of the GPU's die");
+  }
+  if (temperature_c_ != nullptr) temperature_c_->set(health.temperature_c.value_or(kUnknown));
+  if (power_w_ == nullptr && health.power_w) {
+    power_w_ = &registry_.gauge("sparrow_gpu_power_watts", "Power that the GPU's board draws");
+  }
+  if (power_w_ != nullptr) power_w_->set(health.power_w.value_or(kUnknown));
 }
 
 }  // namespace sparrow::api

@@ -9,6 +9,7 @@
 #include "cmd/options/tensor_format.h"
 #include "cmd/options/thread_options.h"
 #include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/gpu_memory_holders.h"
 #include "model/cpu_executor.h"
 #include "model/cuda/gpu_executor.h"
 
@@ -19,6 +20,7 @@ namespace {
 // both (decisions of the design); these two are not measured yet.
 constexpr int64_t kGpuBatchTokens = 2048;
 constexpr double kGpuMaxStepMs = 30;
+constexpr int32_t kMaxGpuLogitRows = 256;  // of R1: 156 MB
 
 Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
   if (dtype == "auto") return std::optional<WeightFormat>();
@@ -92,29 +94,33 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
   options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
   if (needs.num_slots > 0) options.num_slots = needs.num_slots;
   if (needs.max_context > 0) options.max_context = needs.max_context;
-  if (needs.max_batch_tokens > 0) options.max_batch_tokens = needs.max_batch_tokens;
+  if (values.given("max-num-batched-tokens") && needs.max_batch_tokens > 0) {
+    options.max_batch_tokens = needs.max_batch_tokens;
+  }
+  options.max_batch_tokens = std::max(options.max_batch_tokens, options.num_slots);
+  // Graphs hold the logits of all their rows.
+  options.max_logit_rows = std::clamp(options.num_slots, options.max_logit_rows, kMaxGpuLogitRows);
   return options;
 }
 
-// True for a GPU. "auto" takes one that can be used, and says why it takes none.
-Result<bool> wants_gpu(const std::string& device) {
-  if (device == "cpu") return false;
-  const int num_devices = num_cuda_devices();
-  if (num_devices > 0) return true;
-  if (device == "cuda") {
+// Null for the CPU: "auto" says why no GPU can be used, "cuda" fails.
+Result<std::unique_ptr<GpuDevice>> choose_gpu(const std::string& wanted) {
+  if (wanted == "cpu") return std::unique_ptr<GpuDevice>();
+  Result<std::unique_ptr<GpuDevice>> device = open_cuda_device(0);
+  if (device.ok()) return device;
+  if (wanted == "cuda") {
     return unavailable(
-        fmt::format("--device cuda: {}. --device cpu works everywhere", why_no_cuda_device()));
+        fmt::format("--device cuda: {}. --device cpu works everywhere", device.message()));
   }
-  log_info("No GPU is used: {}", why_no_cuda_device());
-  return false;
+  log_info("--device auto takes the CPU: {}", device.message());
+  return std::unique_ptr<GpuDevice>();
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ModelExecutor>> make_executor(const OptionValues& values,
-                                                     const TensorSource& source,
-                                                     const SessionNeeds& needs,
-                                                     std::vector<TokenId> disallowed_tokens) {
+Result<ChosenExecutor> make_executor(const OptionValues& values, const TensorSource& source,
+                                     const SessionNeeds& needs,
+                                     std::vector<TokenId> disallowed_tokens) {
   const ModelConfig& config = source.config();
   const int64_t context =
       needs.max_context > 0 ? needs.max_context : values.integer("max-model-len");
@@ -122,19 +128,20 @@ Result<std::unique_ptr<ModelExecutor>> make_executor(const OptionValues& values,
     return invalid_argument(fmt::format("--max-model-len {}: the model's positions end at {}",
                                         context, config.max_position));
   }
-  ASSIGN_OR_RETURN(const bool on_gpu, wants_gpu(values.text("device")));
-  if (on_gpu) {
+  ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, choose_gpu(values.text("device")));
+  if (device != nullptr) {
     ASSIGN_OR_RETURN(GpuExecutorOptions options, gpu_options(values, needs));
     options.disallowed_tokens = std::move(disallowed_tokens);
-    ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, open_cuda_device(0));
-    ASSIGN_OR_RETURN(std::unique_ptr<GpuExecutor> executor,
-                     make_gpu_executor(std::move(device), source, options));
-    return std::unique_ptr<ModelExecutor>(std::move(executor));
+    std::string pci_bus_id = device->info().pci_bus_id;
+    Result<std::unique_ptr<GpuExecutor>> executor =
+        make_gpu_executor(std::move(device), source, options);
+    if (!executor.ok()) return with_memory_holders(executor.status(), pci_bus_id);
+    return ChosenExecutor{std::move(executor).value(), std::move(pci_bus_id)};
   }
   ASSIGN_OR_RETURN(CpuExecutorOptions options, cpu_options(values, needs));
   options.disallowed_tokens = std::move(disallowed_tokens);
   ASSIGN_OR_RETURN(std::unique_ptr<CpuExecutor> executor, make_cpu_executor(config, options));
-  return std::unique_ptr<ModelExecutor>(std::move(executor));
+  return ChosenExecutor{std::move(executor), ""};
 }
 
 double chosen_max_step_ms(const OptionValues& values, const ModelExecutor& executor) {

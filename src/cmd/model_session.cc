@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "kernels/cuda/gpu_memory_holders.h"
 
 namespace sparrow {
 namespace {
@@ -106,9 +107,12 @@ Result<ModelSession> open_session(const OptionValues& values, const std::string&
     RETURN_IF_ERROR(open_text_side(values, files, session));
     disallowed = ids_without_token(*session.tokenizer, session.config.vocab_size);
   }
-  ASSIGN_OR_RETURN(session.executor,
+  ASSIGN_OR_RETURN(ChosenExecutor chosen,
                    make_executor(values, *files.weights, needs, std::move(disallowed)));
-  RETURN_IF_ERROR(session.executor->load(*files.weights));
+  session.executor = std::move(chosen.executor);
+  session.gpu_pci_bus_id = std::move(chosen.gpu_pci_bus_id);
+  const Status loaded = session.executor->load(*files.weights);
+  if (!loaded.ok()) return with_memory_holders(loaded, session.gpu_pci_bus_id);
   log_plan(session, to_seconds(clock.now() - begin));
   return session;
 }

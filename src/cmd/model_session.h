@@ -25,6 +25,7 @@ struct ModelSession {
   std::shared_ptr<const Tokenizer> tokenizer;         // null: the model has none
   std::shared_ptr<const ChatTemplate> chat_template;  // null: completions only
   std::unique_ptr<ModelExecutor> executor;
+  std::string gpu_pci_bus_id;  // of the card that computes; empty: the CPU does
 };
 
 // From the shared options (model_options.h); the model is `positional` if that is not empty. Errors

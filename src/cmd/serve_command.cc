@@ -37,13 +37,16 @@ LogLevel log_level(const std::string& name) {
 // Flags of other servers that change nothing here are answered by one line each, never in silence.
 void log_flags_without_effect(const OptionValues& values) {
   constexpr std::pair<const char*, const char*> kNotes[] = {
-      {"enforce-eager", "there are no CUDA graphs on a CPU"},
       {"trust-remote-code", "no code from a model is ever run"},
       {"reasoning-parser", "the model's own think tokens decide"},
       {"workers", "one process serves everybody"},
   };
   for (const auto& [name, reason] : kNotes) {
     if (values.given(name)) log_info("--{} is accepted, without effect: {}", name, reason);
+  }
+  if (values.text("device") != "cpu") return;
+  if (values.given("enforce-eager")) {
+    log_info("--enforce-eager is accepted, without effect: there are no CUDA graphs on a CPU");
   }
   if (values.given("gpu-memory-utilization")) {
     log_info(

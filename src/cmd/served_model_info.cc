@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/clock.h"
+#include "cmd/device_health.h"
 #include "cmd/version.h"
 
 namespace sparrow {
@@ -80,6 +81,7 @@ api::ModelInfo served_model_info(const OptionValues& values, const ModelSession&
   }
   info.max_model_len = session.executor->limits().max_context_tokens;
   info.memory_budget_bytes = session.executor->memory_budget_bytes();
+  info.device_health = device_health_reader(session.gpu_pci_bus_id);
   info.created = unix_seconds();
   return info;
 }

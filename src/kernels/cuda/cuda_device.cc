@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/gpu_kernels.h"
+#include "kernels/cuda/gpu_memory_holders.h"
 
 namespace sparrow {
 namespace gpu_cuda {
@@ -154,11 +155,20 @@ Result<std::unique_ptr<GpuGraph>> CudaDevice::end_capture() {
   return std::unique_ptr<GpuGraph>(std::make_unique<CudaGraph>(executable));
 }
 
+// Needs no context on the card. Empty: CUDA does not say.
+std::string pci_bus_id(int index) {
+  char id[64] = "";  // 12 characters and the end, by the reference
+  if (cudaDeviceGetPCIBusId(id, sizeof(id), index) == cudaSuccess) return id;
+  (void)cudaGetLastError();
+  return "";
+}
+
 Result<GpuDeviceInfo> read_info(int index) {
   cudaDeviceProp properties = {};
   RETURN_IF_ERROR(to_status(cudaGetDeviceProperties(&properties, index), "GPU properties"));
   GpuDeviceInfo info;
   info.name = properties.name;
+  info.pci_bus_id = pci_bus_id(index);
   info.compute_major = properties.major;
   info.compute_minor = properties.minor;
   info.num_sms = properties.multiProcessorCount;
@@ -174,6 +184,16 @@ Result<GpuDeviceInfo> read_info(int index) {
   RETURN_IF_ERROR(to_status(cudaDriverGetVersion(&info.driver_version), "driver version"));
   RETURN_IF_ERROR(to_status(cudaRuntimeGetVersion(&info.runtime_version), "runtime version"));
   return info;
+}
+
+Result<std::unique_ptr<GpuDevice>> open_existing(int index) {
+  RETURN_IF_ERROR(to_status(cudaSetDevice(index), "choosing the GPU"));
+  ASSIGN_OR_RETURN(GpuDeviceInfo info, read_info(index));
+  RETURN_IF_ERROR(gpu_cuda::check_code_for_this_device());
+  cudaStream_t stream = nullptr;
+  RETURN_IF_ERROR(
+      to_status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a CUDA stream"));
+  return std::unique_ptr<GpuDevice>(std::make_unique<CudaDevice>(std::move(info), stream));
 }
 
 }  // namespace
@@ -213,13 +233,10 @@ Result<std::unique_ptr<GpuDevice>> open_cuda_device(int index) {
   if (index < 0 || index >= count) {
     return invalid_argument(fmt::format("GPU {} was asked for, there are {}", index, count));
   }
-  RETURN_IF_ERROR(to_status(cudaSetDevice(index), "choosing the GPU"));
-  ASSIGN_OR_RETURN(GpuDeviceInfo info, read_info(index));
-  RETURN_IF_ERROR(gpu_cuda::check_code_for_this_device());
-  cudaStream_t stream = nullptr;
-  RETURN_IF_ERROR(
-      to_status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a CUDA stream"));
-  return std::unique_ptr<GpuDevice>(std::make_unique<CudaDevice>(std::move(info), stream));
+  Result<std::unique_ptr<GpuDevice>> device = open_existing(index);
+  // A full card has no room for a context either.
+  if (!device.ok()) return with_memory_holders(device.status(), pci_bus_id(index));
+  return device;
 }
 
 }  // namespace sparrow

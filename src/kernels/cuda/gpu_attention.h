@@ -17,6 +17,7 @@
 namespace sparrow {
 
 inline constexpr int32_t kGpuBlockTokens = 16;
+inline constexpr int32_t kGpuMaxHeadDim = 256;
 
 enum class GpuKvFormat : uint8_t { kBF16, kInt8 };
 

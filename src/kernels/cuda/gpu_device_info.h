@@ -9,6 +9,7 @@ namespace sparrow {
 
 struct GpuDeviceInfo {
   std::string name;
+  std::string pci_bus_id;  // "0000:3B:00.0"; empty: no card (the twin, a table)
   int32_t compute_major = 0, compute_minor = 0;  // 8, 6 for sm_86
   int32_t num_sms = 0;                           // streaming multiprocessors
   int64_t l2_bytes = 0;

@@ -6,6 +6,8 @@
 #include <array>
 #include <chrono>
 #include <optional>
+#include <stdexcept>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -18,6 +20,13 @@
 #include "model/plan_checks.h"
 
 namespace sparrow {
+namespace {
+
+void throw_unless_ok(const Status& status) {
+  if (!status.ok()) throw std::runtime_error(status.message());
+}
+
+}  // namespace
 
 struct GpuExecutor::Impl {
   // A step between begin() and wait().
@@ -25,7 +34,6 @@ struct GpuExecutor::Impl {
     const BatchPlan* plan = nullptr;
     GpuStepRunner::Run run;
     bool sampled = false;
-    Status status = ok_status();  // of what was queued
     std::chrono::steady_clock::time_point begun;
     std::unique_ptr<GpuEvent> done;
     StepResult result;
@@ -33,7 +41,6 @@ struct GpuExecutor::Impl {
 
   Step& step_of(Ticket ticket) { return steps[turn_of(ticket)]; }
   static size_t turn_of(Ticket ticket) { return static_cast<size_t>(ticket % 2); }
-  Status start_slots(const BatchPlan& batch);
   void drop_slots(const BatchPlan& batch);
   Status prepare(const TensorSource& source);
   GpuWorkspace workspace_at(std::byte* base) const;
@@ -55,17 +62,6 @@ struct GpuExecutor::Impl {
   Ticket last_ticket = 0;
   LogitsProbe probe;
 };
-
-// All of them or none.
-Status GpuExecutor::Impl::start_slots(const BatchPlan& batch) {
-  for (const SlotStart& start : batch.slot_starts) {
-    const Status status = head->start_slot(start, *staging);
-    if (status.ok()) continue;
-    drop_slots(batch);
-    return status;
-  }
-  return ok_status();
-}
 
 void GpuExecutor::Impl::drop_slots(const BatchPlan& batch) {
   for (const SlotStart& start : batch.slot_starts) {
@@ -144,59 +140,65 @@ Status GpuExecutor::load(TensorSource& source) {
   return Status(prepared.code(), fmt::format("{}: {}", device_text(), prepared.message()));
 }
 
+// A begin() that throws has started no slot (executor.h).
 Ticket GpuExecutor::begin(const BatchPlan& plan) {
   Impl& impl = *impl_;
   CHECK(impl.runner.has_value());
-  const Ticket ticket = ++impl.last_ticket;
-  Impl::Step& step = impl.step_of(ticket);
+  Impl::Step& step = impl.step_of(impl.last_ticket + 1);
   CHECK(step.plan == nullptr && "at most two steps are on the way");
   check_plan(plan, limits());
   step.begun = std::chrono::steady_clock::now();
+  try {
+    for (const SlotStart& start : plan.slot_starts) {
+      throw_unless_ok(impl.head->start_slot(start, *impl.staging));
+    }
+    for (const Span& span : plan.spans) CHECK(impl.head->is_held(span.slot));
+    Result<GpuStepRunner::Run> run = impl.runner->queue(plan);
+    throw_unless_ok(run.status());
+    step.run = *run;
+  } catch (...) {
+    impl.drop_slots(plan);
+    throw;
+  }
   step.plan = &plan;
   step.sampled = false;
-  step.status = impl.start_slots(plan);
-  if (!step.status.ok()) return ticket;
-  for (const Span& span : plan.spans) CHECK(impl.head->is_held(span.slot));
-  Result<GpuStepRunner::Run> run = impl.runner->queue(plan);
-  if (run.ok()) {
-    step.run = *run;
-  } else {
-    step.status = run.status();
-    impl.drop_slots(plan);
-  }
-  return ticket;
+  return ++impl.last_ticket;
 }
 
 void GpuExecutor::sample(Ticket ticket, const TokenMasks& masks) {
   Impl& impl = *impl_;
   Impl::Step& step = impl.step_of(ticket);
   CHECK(step.plan != nullptr && ticket == impl.last_ticket && !step.sampled);
-  step.sampled = true;
-  if (!step.status.ok()) return;
-  step.status = impl.head->queue(*step.plan, step.run.token_ids, masks, step.run.has_logits,
-                                 *impl.forward, *impl.staging, Impl::turn_of(ticket));
+  try {
+    throw_unless_ok(impl.head->queue(*step.plan, step.run.token_ids, masks, step.run.has_logits,
+                                     *impl.forward, *impl.staging, Impl::turn_of(ticket)));
+  } catch (...) {
+    step.plan = nullptr;
+    throw;
+  }
   impl.device->record(*step.done);
+  step.sampled = true;
 }
 
 const StepResult& GpuExecutor::wait(Ticket ticket) {
   Impl& impl = *impl_;
   Impl::Step& step = impl.step_of(ticket);
   CHECK(step.plan != nullptr && step.sampled);
+  const BatchPlan& plan = *std::exchange(step.plan, nullptr);
   StepResult& result = step.result;
   result.clear();
-  result.step = step.plan->step;
-  if (step.status.ok()) step.status = impl.device->wait(*step.done);
-  if (step.status.ok()) {
-    impl.head->read_result(*step.plan, Impl::turn_of(ticket), result);
+  result.step = plan.step;
+  const Status status = impl.device->wait(*step.done);
+  if (status.ok()) {
+    impl.head->read_result(plan, Impl::turn_of(ticket), result);
   } else {
-    log_error("{}: a step failed: {}", device_text(), step.status.message());
+    log_error("{}: a step failed: {}", device_text(), status.message());
     result.failed = true;
-    result.spans.resize(step.plan->spans.size());
+    result.spans.resize(plan.spans.size());
   }
   result.elapsed_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
                           std::chrono::steady_clock::now() - step.begun)
                           .count();
-  step.plan = nullptr;
   return result;
 }
 
@@ -228,6 +230,10 @@ Result<std::unique_ptr<GpuExecutor>> make_gpu_executor(std::unique_ptr<GpuDevice
                                                        const GpuExecutorOptions& wanted) {
   const ModelConfig& config = source.config();
   GpuExecutorOptions options = wanted;
+  if (config.head_dim > kGpuMaxHeadDim) {
+    return unimplemented(fmt::format("heads of {} dimensions: the GPU kernels take at most {}",
+                                     config.head_dim, kGpuMaxHeadDim));
+  }
   if (!options.plain_format && !device->info().has_bf16_matrix_units()) {
     options.plain_format = GpuWeightFormat::kF16;
   }

@@ -111,6 +111,51 @@ TEST(GpuExecutorFaults, LostDevice_StepsFailAndLaterOnesAreRight) {
   EXPECT_EQ(driver.step({{driver.add(prompt), 12, 1}}).tokens.at(0).id, expected);
 }
 
+// Uploads that do not fit the half of the staging that is left wait for the card: a begin() that
+// throws then has started no slot, and the slot can be started again.
+TEST(GpuExecutorFaults, LostDeviceInsideBegin_StartsNoSlot) {
+  Faults faults;
+  ModelConfig config = small_model_config();
+  GeneratedWeights weights(config, 5, TensorType::kBF16);
+  GpuExecutorOptions options = small_options();
+  options.enforce_eager = true;
+  Result<std::unique_ptr<GpuExecutor>> executor =
+      make_gpu_executor(std::make_unique<FaultyDevice>(faults), weights, options);
+  ASSERT_TRUE(executor.ok()) << executor.message();
+  ASSERT_TRUE((*executor)->load(weights).ok());
+  SamplingParams params = ExecutorDriver::greedy();
+  for (int id = 0; id < 200; ++id) params.logit_bias.push_back({id, 0.5f});
+  const std::vector<TokenId> prompt = weights.token_ids(1);
+  BatchPlan plan;
+  plan.slot_starts.push_back({1, &params, prompt, 1, {}, 0});
+  Span span;
+  span.slot = 1;
+  span.num_tokens = 1;
+  span.num_logit_rows = 1;
+  span.num_blocks = 1;
+  plan.spans.push_back(span);
+  plan.token_ids = prompt;
+  plan.block_ids = {3};
+  int num_thrown = 0;
+  // 4 MiB of staging a half, two kilobytes a step.
+  for (int i = 0; i < 9000 && num_thrown < 2; ++i) {
+    faults.wait_fails = true;
+    Ticket ticket = 0;
+    try {
+      ticket = (*executor)->begin(plan);
+    } catch (const std::runtime_error&) {
+      ++num_thrown;
+      faults.wait_fails = false;
+      ticket = (*executor)->begin(plan);  // the slot is free
+    }
+    faults.wait_fails = false;
+    (*executor)->sample(ticket, {});
+    EXPECT_FALSE((*executor)->wait(ticket).failed);
+    (*executor)->release(1);
+  }
+  EXPECT_EQ(num_thrown, 2);
+}
+
 // Whichever allocation fails, load() says so, names the device and gives everything back.
 TEST(GpuExecutorFaults, NoMemory_AtEveryAllocationOfLoad) {
   GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);

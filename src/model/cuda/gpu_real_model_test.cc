@@ -26,7 +26,7 @@ TEST_P(GpuRealModel, BundledModel_AnswersAsPyTorchDoes) {
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.message();
   GpuExecutorOptions options;
   options.num_slots = 2;
-  options.max_batch_tokens = 64;
+  options.max_batch_tokens = 512;
   options.max_context = 256;
   options.max_logit_rows = 1;
   Result<std::unique_ptr<GpuExecutor>> executor =

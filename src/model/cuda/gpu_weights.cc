@@ -182,6 +182,11 @@ Status load_layer(Loader& loader, int32_t index, GpuLayerWeights& layer) {
   ASSIGN_OR_RETURN(layer.o, loader.matrix(prefix + "self_attn.o_proj.weight"));
   ASSIGN_OR_RETURN(layer.gate, loader.matrix(prefix + "mlp.gate_proj.weight"));
   ASSIGN_OR_RETURN(layer.up, loader.matrix(prefix + "mlp.up_proj.weight"));
+  if (layer.gate.format != layer.up.format || layer.gate.group != layer.up.group ||
+      layer.gate.has_f32_scales != layer.up.has_f32_scales ||
+      (layer.gate.zeros == nullptr) != (layer.up.zeros == nullptr)) {
+    return unimplemented(prefix + "mlp: gate_proj and up_proj of different types on a GPU");
+  }
   ASSIGN_OR_RETURN(layer.down, loader.matrix(prefix + "mlp.down_proj.weight"));
   return ok_status();
 }

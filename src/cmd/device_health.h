@@ -1,0 +1,17 @@
+#pragma once
+// A card's health (kernels/cuda/gpu_health.h) as the API reports it. Stateless.
+
+#include <string>
+
+#include "api/api_options.h"
+#include "kernels/cuda/gpu_health.h"
+
+namespace sparrow {
+
+// Empty for an empty pci_bus_id: the CPU computes. Why a card cannot be read is logged: at once
+// where it never can, later whenever it begins; a function is returned all the same, which answers
+// with nothing.
+api::ReadDeviceHealth device_health_reader(const std::string& pci_bus_id,
+                                           const char* library = kNvmlLibrary);
+
+}  // namespace sparrow
