@@ -29,18 +29,18 @@ SHORT_TESTS = {"SPARROW_TEST_SHORT": "1"}  # tests that honour it take fewer siz
 MODELS = [("bf16", "bf16"), ("q8_0", "q8_0"), ("q4_0", "q4_0")]
 # name, model, arguments of `sparrow bench` beside --model, --device cuda and --json
 BENCH_CASES = [
-    ("bf16-batches", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32,64,128,256 --repeat 3"),
-    ("q8_0-one", "q8_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5"),
-    ("q4_0-one", "q4_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5"),
+    ("bf16-batches", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32,64,128,256 --repeat 3 --max-num-batched-tokens 2K"),
+    ("q8_0-one", "q8_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5 --max-num-batched-tokens 2K"),
+    ("q4_0-one", "q4_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5 --max-num-batched-tokens 2K"),
     ("bf16-first-token", "bf16", "--prompt-tokens 512,4K --gen-tokens 16 --batch 1 --max-num-batched-tokens 4K --repeat 5"),
     ("bf16-nano-vllm", "bf16", "--workload nano-vllm --max-num-seqs 256 --max-num-batched-tokens 4K"),
-    ("bf16-users", "bf16", "--workload users --target-s 3.5 --card a40"),
-    ("bf16-depths", "bf16", "--batch 1 --depth 0,4K,16K --gen-tokens 64 --repeat 3"),
+    ("bf16-users", "bf16", "--workload users --target-s 3.5 --card a40 --max-num-batched-tokens 2048 --max-step-ms 30"),
+    ("bf16-depths", "bf16", "--batch 1 --depth 0,4K,16K --gen-tokens 64 --repeat 3 --max-num-batched-tokens 2K"),
 ]
 # tool of compute-sanitizer, which test programs, GoogleTest filter
 SANITIZER_CASES = [
-    ("memcheck", r"^kernels_", "*"),
-    ("racecheck", r"^kernels_", "*"),
+    ("memcheck", r"^kernels_cuda_", "*/cuda"),
+    ("racecheck", r"^kernels_cuda_", "*/cuda"),
 ]
 GRACE_S = 5
 LIMITS_S = {"test": 150, "sanitizer": 45, "synth": 60, "bench": 60, "peer": 100, "tool": 20}
@@ -250,7 +250,7 @@ def run_benchmarks(steps, args, device_reason):
             kind = dict(MODELS)[model]
             made[model] = path.exists() or steps.run(
                 f"synth {model}", LIMITS_S["synth"],
-                [str(sparrow), "synth", "--config", args.shapes, "--type", kind, "--out", str(path)]).status == "ok"
+                [str(sparrow), "synth", "--config", args.shapes, "--type", kind, "--tokenizer", "models/nano", "--out", str(path)]).status == "ok"
         if not made[model]:
             steps.skip(f"bench {name}", f"no weights of {model}")
             continue
@@ -305,10 +305,10 @@ def main():
     with open(args.out / "gpu_check.log", "w", encoding="utf-8") as log:
         steps = Steps(args.budget_s, log)
         tests = run_tests(steps, args)
-        sanitizers = run_sanitizers(steps, args, nvcc_folder(args.build), device_reason)
         probe = run_probe(steps, device_reason)
         bench = run_benchmarks(steps, args, device_reason)
         peers = run_peers(steps, device_reason)
+        sanitizers = run_sanitizers(steps, args, nvcc_folder(args.build), device_reason)
     if gpus:
         after, _ = query_gpus()
         machine["device_after"] = after[0] if after else None

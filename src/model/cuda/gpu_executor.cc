@@ -87,7 +87,7 @@ GpuWorkspace GpuExecutor::Impl::workspace_at(std::byte* base) const {
 
 // Takes the memory of the plan and fills what a step finds there.
 Status GpuExecutor::Impl::prepare(const TensorSource& source) {
-  constexpr int64_t kSmallestStaging = 4 << 20;
+  constexpr int64_t kSmallestStaging = 1 << 20;
   const GpuWorkspaceLayout& layout = plan.workspace;
   const int64_t half_bytes =
       std::max({kSmallestStaging, layout.step_data.bytes, layout.start_counts.bytes});

@@ -129,7 +129,7 @@ Result<std::vector<GpuMatrix>> Loader::stacked(std::span<const std::string> name
 // The rows of one tensor, from first_row of the matrix on, in pieces that the staging takes.
 Status Loader::fill(const std::string& name, int64_t first_row, const GpuMatrixFormat& format,
                     const GpuMatrix& matrix) {
-  constexpr size_t kPieceBytes = 1 << 20;
+  constexpr size_t kPieceBytes = 1 << 19;
   ASSIGN_OR_RETURN(const SourceTensor tensor, source_.tensor(name));
   const GpuMatrixBytes row_bytes = format.bytes(1, tensor.cols);
   const int64_t step = std::max<int64_t>(
