@@ -42,6 +42,7 @@ SANITIZER_CASES = [
     ("memcheck", r"^kernels_cuda_", "*/cuda"),
     ("racecheck", r"^kernels_cuda_", "*/cuda"),
 ]
+TOKENIZER = ROOT / ".gpu_deps/tokenizer"
 GRACE_S = 5
 LIMITS_S = {"test": 150, "sanitizer": 45, "synth": 60, "bench": 60, "peer": 100, "tool": 20}
 
@@ -239,6 +240,8 @@ def run_sanitizers(steps, args, nvcc_folder, device_reason):
 def run_benchmarks(steps, args, device_reason):
     sparrow = args.build / "sparrow"
     models = args.build / "models"
+    # Workloads go through the engine, which wants the model's tokenizer; brought along, never committed.
+    tokenizer = ["--tokenizer", str(TOKENIZER)] if TOKENIZER.exists() else []
     rows, made = [], {}
     for name, model, arguments in BENCH_CASES:
         if device_reason:
@@ -250,7 +253,7 @@ def run_benchmarks(steps, args, device_reason):
             kind = dict(MODELS)[model]
             made[model] = path.exists() or steps.run(
                 f"synth {model}", LIMITS_S["synth"],
-                [str(sparrow), "synth", "--config", args.shapes, "--type", kind, "--tokenizer", "models/nano", "--out", str(path)]).status == "ok"
+                [str(sparrow), "synth", "--config", args.shapes, "--type", kind, *tokenizer, "--out", str(path)]).status == "ok"
         if not made[model]:
             steps.skip(f"bench {name}", f"no weights of {model}")
             continue

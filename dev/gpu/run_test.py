@@ -30,9 +30,9 @@ SANITIZER = """echo "short: $SPARROW_TEST_SHORT"
 echo '========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)'
 """
 CTEST = """case "$*" in
-  *--show-only*) echo '{{"tests": [{{"name": "kernels_rows_test", "command": ["/bin/true"]}}, {{"name": "model_test", "command": ["/bin/true"]}}]}}'; exit 0 ;;
+  *--show-only*) echo '{{"tests": [{{"name": "kernels_cuda_rows_test", "command": ["/bin/true"]}}, {{"name": "model_test", "command": ["/bin/true"]}}]}}'; exit 0 ;;
 esac
-cp {folder}/rows.xml "${{GTEST_OUTPUT#xml:}}kernels_rows_test.xml"
+cp {folder}/rows.xml "${{GTEST_OUTPUT#xml:}}kernels_cuda_rows_test.xml"
 while [ "$1" != --output-junit ]; do shift; done
 cp {folder}/ctest.xml "$2"
 """
@@ -58,7 +58,7 @@ class Run(unittest.TestCase):
         path.chmod(0o755)
 
     def good_tests(self):
-        (self.folder / "ctest.xml").write_text('<testsuite><testcase name="kernels_rows_test" time="1" status="run"/></testsuite>')
+        (self.folder / "ctest.xml").write_text('<testsuite><testcase name="kernels_cuda_rows_test" time="1" status="run"/></testsuite>')
         (self.folder / "rows.xml").write_text('<testsuites><testsuite><testcase name="Norm" classname="Rows" status="run"/></testsuite></testsuites>')
 
     def bad_tests(self):
@@ -99,7 +99,7 @@ class Run(unittest.TestCase):
         self.assertEqual(result["device_after"]["name"], "NVIDIA H200")
         self.assertEqual(result["build"]["SPARROW_CUT"], "engine")
         self.assertEqual([(entry["tool"], entry["program"], entry["errors"]) for entry in result["sanitizers"]],
-                         [("memcheck", "kernels_rows_test", 0), ("racecheck", "kernels_rows_test", 0)])
+                         [("memcheck", "kernels_cuda_rows_test", 0), ("racecheck", "kernels_cuda_rows_test", 0)])
         self.assertIn("short: 1", (self.folder / "out/gpu_check.log").read_text())
         self.assertEqual(result["peers"][0]["mode"], "eager")
         # One case fails, one prints no JSON: both are recorded, the others count.
