@@ -12,7 +12,7 @@ class RmsNorm : public GpuTest {};
 // 1,536 squares in fp32 adds some 1e-6.
 TEST_P(RmsNorm, RandomRows_AgreeWithFloat64) {
   for (const GpuFloat type : {GpuFloat::kBF16, GpuFloat::kF16}) {
-    for (const int hidden : {1, 31, 64, 257, 1536}) {
+    for (const int hidden : {1, 31, 64, 257, 1536, 2500}) {
       constexpr int kRows = 5;
       const std::vector<float> x = random_floats(static_cast<size_t>(kRows * hidden), 1, 3.0f);
       const std::vector<float> gain = random_floats(static_cast<size_t>(hidden), 2);

@@ -8,6 +8,7 @@ namespace sparrow::SPARROW_GPU_NAMESPACE {
 namespace {
 
 constexpr int kWarps = 4;
+constexpr int kMaxDims = kGpuMaxHeadDim / kWarpSize;  // of a lane
 
 template <typename X>
 __global__ void __launch_bounds__(kWarps* kWarpSize)
@@ -17,21 +18,34 @@ __global__ void __launch_bounds__(kWarps* kWarpSize)
   const int head =
       static_cast<int>(blockIdx.y) * kWarps + static_cast<int>(threadIdx.x) / kWarpSize;
   if (item.row < 0 || head >= num_heads) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  // Loads of several partials at once: one after the other they were most of the time.
   float maximum = minus_infinity();
+#pragma unroll 8
   for (int p = 0; p < item.num_partials; ++p) {
     const int64_t partial = item.first_partial + int64_t{p} * item.stride;
     maximum = fmaxf(maximum, args.partial_max[partial * num_heads + head]);
   }
-  X* out = static_cast<X*>(args.out) + (item.row * num_heads + head) * head_dim;
-  for (int dim = static_cast<int>(threadIdx.x) % kWarpSize; dim < head_dim; dim += kWarpSize) {
-    float sum = 0, value = 0;
-    for (int p = 0; p < item.num_partials; ++p) {
-      const int64_t index = (item.first_partial + int64_t{p} * item.stride) * num_heads + head;
-      const float weight = weight_of(args.partial_max[index], maximum);
-      sum = fmaf(args.partial_sum[index], weight, sum);
-      value = fmaf(args.partial_out[index * head_dim + dim], weight, value);
+  float sum = 0;
+  float values[kMaxDims] = {};
+#pragma unroll 4
+  for (int p = 0; p < item.num_partials; ++p) {
+    const int64_t index = (item.first_partial + int64_t{p} * item.stride) * num_heads + head;
+    const float weight = weight_of(args.partial_max[index], maximum);
+    sum = fmaf(args.partial_sum[index], weight, sum);
+#pragma unroll
+    for (int i = 0; i < kMaxDims; ++i) {
+      const int dim = lane + i * kWarpSize;
+      if (dim < head_dim) {
+        values[i] = fmaf(args.partial_out[index * head_dim + dim], weight, values[i]);
+      }
     }
-    from_float(value * inverse_of_sum(sum), out[dim]);
+  }
+  X* out = static_cast<X*>(args.out) + (item.row * num_heads + head) * head_dim;
+#pragma unroll
+  for (int i = 0; i < kMaxDims; ++i) {
+    const int dim = lane + i * kWarpSize;
+    if (dim < head_dim) from_float(values[i] * inverse_of_sum(sum), out[dim]);
   }
 }
 

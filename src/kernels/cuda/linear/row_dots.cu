@@ -10,6 +10,8 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 namespace {
 
+constexpr int kMaxSplitRows = 4096;
+constexpr int kMinSplitPieces = 96;  // of 16 bytes: three a lane and more
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * kWarpSize;
 constexpr int kPiecesInFlight = 4;  // of a lane
@@ -177,21 +179,26 @@ __device__ __forceinline__ void store_sums(const RowSet<kRows, kGated>& rows, co
 
 template <typename Format, typename X, int kNumX, int kRows, bool kGated>
 __global__ void __launch_bounds__(kThreads)
-    row_dots_kernel(const LinearWork work, int group_shift) {
-  const int warp = static_cast<int>(blockIdx.x * kWarps + threadIdx.x / kWarpSize);
+    row_dots_kernel(const LinearWork work, int group_shift, bool is_split) {
+  __shared__ float shared[kWarps][kRows * kNumX];
+  const int warp = static_cast<int>(threadIdx.x / kWarpSize);
   const int lane = static_cast<int>(threadIdx.x % kWarpSize);
-  const RowSet<kRows, kGated> rows{work, warp * RowSet<kRows, kGated>::kOutputs};
+  // Split: the warps of a block share its rows, and with them the inputs.
+  const int set = static_cast<int>(blockIdx.x) * (is_split ? 1 : kWarps) + (is_split ? 0 : warp);
+  const RowSet<kRows, kGated> rows{work, set * RowSet<kRows, kGated>::kOutputs};
+  const int num_lanes = is_split ? kThreads : kWarpSize;
   if (rows.first >= work.matrix.rows) return;
   constexpr int kDepth = kPiecesInFlight / kRows;
   const int num_pieces = work.matrix.cols / Format::kInputs;
   const int x_step = work.matrix.cols / kOctet;
   const auto* x = static_cast<const uint4*>(work.x);
   float sums[kRows][kNumX] = {};
-  for (int begin = lane; begin < num_pieces; begin += kWarpSize * kDepth) {
+  for (int begin = is_split ? static_cast<int>(threadIdx.x) : lane; begin < num_pieces;
+       begin += num_lanes * kDepth) {
     Piece pieces[kDepth][kRows] = {};
 #pragma unroll
     for (int d = 0; d < kDepth; ++d) {
-      const int index = min(begin + d * kWarpSize, num_pieces - 1);
+      const int index = min(begin + d * num_lanes, num_pieces - 1);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
         pieces[d][r].words = load_words(rows.matrix(r), rows.row(r), index, num_pieces);
@@ -200,7 +207,7 @@ __global__ void __launch_bounds__(kThreads)
     if constexpr (Format::kHasScales) {
 #pragma unroll
       for (int d = 0; d < kDepth; ++d) {
-        const int index = min(begin + d * kWarpSize, num_pieces - 1);
+        const int index = min(begin + d * num_lanes, num_pieces - 1);
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
           load_group<Format>(rows.matrix(r), rows.row(r), index, group_shift, pieces[d][r]);
@@ -209,7 +216,7 @@ __global__ void __launch_bounds__(kThreads)
     }
 #pragma unroll
     for (int d = 0; d < kDepth; ++d) {
-      const int index = begin + d * kWarpSize;
+      const int index = begin + d * num_lanes;
       if (index >= num_pieces) break;
       float scales[kRows] = {};
       if constexpr (Format::kHasScales) {
@@ -224,6 +231,20 @@ __global__ void __launch_bounds__(kThreads)
   for (int r = 0; r < kRows; ++r) {
 #pragma unroll
     for (int t = 0; t < kNumX; ++t) sums[r][t] = warp_sum(sums[r][t]);
+  }
+  if (is_split) {
+    if (lane == 0) {
+      for (int i = 0; i < kRows * kNumX; ++i) shared[warp][i] = sums[i / kNumX][i % kNumX];
+    }
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+      for (int t = 0; t < kNumX; ++t) {
+        for (int w = 1; w < kWarps; ++w) sums[r][t] += shared[w][r * kNumX + t];
+      }
+    }
   }
   if (lane == 0) store_sums<X, kNumX>(rows, &sums[0][0]);
 }
@@ -257,8 +278,8 @@ __global__ void __launch_bounds__(kThreads) row_dots_by_value_kernel(const Linea
   }
 }
 
-unsigned blocks_for(int32_t rows, int32_t rows_per_warp) {
-  const int32_t rows_per_block = kWarps * rows_per_warp;
+unsigned blocks_for(int32_t rows, int32_t rows_per_set, int32_t sets_per_block) {
+  const int32_t rows_per_block = sets_per_block * rows_per_set;
   return static_cast<unsigned>((rows + rows_per_block - 1) / rows_per_block);
 }
 
@@ -270,8 +291,15 @@ void launch_for(GpuStream stream, const LinearWork& work) {
   if (work.matrix.group != work.matrix.cols) {
     for (shift = 0; (1 << shift) < work.matrix.group;) ++shift;
   }
-  launch(stream, dim3{blocks_for(work.matrix.rows, RowSet<kRows, kGated>::kOutputs)},
-         dim3{kThreads}, 0, row_dots_kernel<Format, X, kNumX, kRows, kGated>, work, shift);
+  // Few rows leave a chip of some thousand warps idle: measured on an H200, one warp a row read the
+  // 1,536 rows of the output product at a fifth of the bandwidth. Whatever the rows of x, so that a
+  // result keeps its bits.
+  constexpr int kOutputs = RowSet<kRows, kGated>::kOutputs;
+  const bool is_split =
+      work.matrix.rows <= kMaxSplitRows && work.matrix.cols / Format::kInputs >= kMinSplitPieces;
+  const unsigned blocks = blocks_for(work.matrix.rows, kOutputs, is_split ? 1 : kWarps);
+  launch(stream, dim3{blocks}, dim3{kThreads}, 0, row_dots_kernel<Format, X, kNumX, kRows, kGated>,
+         work, shift, is_split);
 }
 
 template <typename Format, typename X, bool kGated>
@@ -306,7 +334,7 @@ void run_row_dots(GpuStream stream, const LinearWork& work) {
 }
 
 void run_row_dots_by_value(GpuStream stream, const LinearWork& work) {
-  const dim3 grid{blocks_for(work.matrix.rows, 1), static_cast<unsigned>(work.num_rows)};
+  const dim3 grid{blocks_for(work.matrix.rows, 1, kWarps), static_cast<unsigned>(work.num_rows)};
   const auto kernel = work.x_type == GpuFloat::kBF16 ? row_dots_by_value_kernel<BF16>
                                                      : row_dots_by_value_kernel<F16>;
   launch(stream, grid, dim3{kThreads}, 0, kernel, work);
