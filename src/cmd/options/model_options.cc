@@ -59,7 +59,7 @@ constexpr OptionSpec kModelOptions[] = {
     {.name = "device",
      .type = OptionType::kString,
      .default_text = "cpu",
-     .help = "Where to compute: cpu; cuda, an NVIDIA GPU (not measured on one yet: docs/gpu.md); "
+     .help = "Where to compute: cpu; cuda, an NVIDIA GPU (young: docs/gpu.md); "
              "auto takes a GPU where there is one",
      .choices = "auto|cpu|cuda",
      .group = kEngine},

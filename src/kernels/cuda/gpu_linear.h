@@ -11,9 +11,10 @@
 //
 // Which kernel runs is choose_linear_kernel() (linear/choose_linear_kernel.h): a function of the
 // shape, the format, has_matrix_units and whether there are at most 8 rows of x. Each sums the
-// products of an output in an order of its own, which depends on the shape and the format alone: a row's
-// result has the same bits whatever the other rows are and, with the same kernel, however many.
-// A library's product (cuBLASLt) would be one more choice there, for many rows of plain formats.
+// products of an output in an order of its own, which depends on the shape and the format alone: a
+// row's result has the same bits whatever the other rows are and, with the same kernel, however
+// many. A library's product (cuBLASLt) would be one more choice there, for many rows of plain
+// formats.
 
 #include <cstdint>
 

@@ -8,8 +8,8 @@
 // with kPendingToken for the ids that step t is still computing. Steps of one row a sequence run as
 // CUDA graphs, captured by load() for the batch sizes of graph_buckets.h (not with enforce_eager).
 //
-// A lost device or a failed launch ends the step: wait() says so, or begin() and sample() throw; the
-// process goes on and every later step fails the same way. All calls from one thread.
+// A lost device or a failed launch ends the step: wait() says so, or begin() and sample() throw;
+// the process goes on and every later step fails the same way. All calls from one thread.
 
 #include <memory>
 #include <string>
