@@ -20,7 +20,7 @@ SERVER = ("src/http/", "src/store/", "src/api/", "src/tools/pull/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
 # Headers that every machine with a compiler has: C++ has no dot, the rest is POSIX, Linux and intrinsics.
 PLATFORM = re.compile(
-    r"[a-z_0-9]+|(sys|asm|linux)/[a-z_]+\.h|(cpuid|fcntl|limits|math|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|ucontext|unistd)\.h"
+    r"[a-z_0-9]+|(sys|asm|linux)/[a-z_]+\.h|(cpuid|dlfcn|fcntl|limits|math|poll|pthread|sched|signal|stddef|stdint|stdio|stdlib|string|time|ucontext|unistd)\.h"
     r"|[a-z]*intrin\.h|arm_neon\.h")
 CUDA = re.compile(r"(cuda[a-z0-9_]*|cooperative_groups|mma|nvml)(/[a-z_]+)*\.h(pp)?")
 LEAST_SOURCES = 100
