@@ -12,7 +12,7 @@ namespace sparrow {
 
 // False where the binary was built without CUDA; then the calls below say so.
 bool has_cuda_support();
-// 0 without a card or without a driver: why_none() of the same moment says which.
+// 0 without a card or without a driver: why_no_cuda_device() of the same moment says which.
 int num_cuda_devices();
 std::string why_no_cuda_device();
 

@@ -7,13 +7,6 @@ size_t bytes_of_element(GpuKvFormat format) { return format == GpuKvFormat::kBF1
 
 }  // namespace
 
-int64_t GpuKvCache::bytes_per_token(const ModelConfig& config, GpuKvFormat format) {
-  const auto values = static_cast<int64_t>(bytes_of_element(format)) * config.kv_size();
-  const int64_t scales =
-      format == GpuKvFormat::kInt8 ? config.num_kv_heads * static_cast<int64_t>(sizeof(float)) : 0;
-  return 2 * config.num_layers * (values + scales);
-}
-
 Result<GpuKvCache> GpuKvCache::create(GpuDevice& device, const ModelConfig& config,
                                       GpuKvFormat format, int32_t num_blocks) {
   const size_t num_tokens = static_cast<size_t>(num_blocks) * kGpuBlockTokens;

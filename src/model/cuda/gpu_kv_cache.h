@@ -15,7 +15,6 @@ namespace sparrow {
 
 class GpuKvCache {
  public:
-  static int64_t bytes_per_token(const ModelConfig& config, GpuKvFormat format);
   static Result<GpuKvCache> create(GpuDevice& device, const ModelConfig& config, GpuKvFormat format,
                                    int32_t num_blocks);
 

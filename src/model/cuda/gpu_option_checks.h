@@ -12,7 +12,7 @@ namespace sparrow {
 // kInvalidArgument, with the flag, the value and the range.
 Status check_gpu_options(const ModelConfig& config, const GpuExecutorOptions& options);
 
-// kFailedPrecondition: a card that cannot be, that is too old, or that lacks what the options ask.
+// kFailedPrecondition: a card that cannot be, or that is too old.
 Status check_gpu_device(const GpuDeviceInfo& device);
 
 }  // namespace sparrow

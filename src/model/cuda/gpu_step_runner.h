@@ -26,7 +26,6 @@ class GpuStepRunner {
 
   // A graph for each bucket, logits of all its rows included, into `logits`.
   Status capture_graphs(float* logits);
-  int32_t num_graphs() const { return static_cast<int32_t>(graphs_.size()); }
 
   struct Run {
     const int32_t* token_ids = nullptr;  // device memory, by row of the plan
