@@ -100,7 +100,8 @@ KeyLimits AdmissionControl::limits_of(KeyLimits limits) const {
 }
 
 // What is let in after the snapshot of step n reaches the engine at the latest at the start of step
-// n + 2 (step n + 1 may be running already), so the snapshot of that step counts it.
+// n + 2 (step n + 1 may be running already), so the snapshot of that step counts it. Of several
+// engines each gets its share of it.
 Reservation AdmissionControl::recent_work(const LoadSnapshot& load) const {
   Reservation sum;
   for (const Recent& recent : recent_) {
@@ -108,6 +109,9 @@ Reservation AdmissionControl::recent_work(const LoadSnapshot& load) const {
     sum.num_sequences += recent.work.num_sequences;
     sum.num_prompt_tokens += recent.work.num_prompt_tokens;
   }
+  const int num_engines = std::max(1, load.num_engines);
+  sum.num_sequences = (sum.num_sequences + num_engines - 1) / num_engines;
+  sum.num_prompt_tokens /= num_engines;
   return sum;
 }
 
@@ -158,7 +162,7 @@ double AdmissionControl::appointment_ms(const LoadSnapshot& load, const Admissio
                                         double excess_ms, TimePoint now) {
   const double share_ms =
       predicted_share_ms(load, expected_prompt(load, request), expected_output(load, request)) *
-      request.num_sequences;
+      request.num_sequences / std::max(1, load.num_engines);
   const TimePoint at =
       std::max(now + from_ms(excess_ms), last_appointment_) + from_ms(std::max(share_ms, 0.0));
   const double told_ms = clamp_retry(to_ms(at - now));

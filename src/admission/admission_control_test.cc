@@ -130,6 +130,24 @@ TEST(AdmissionControl, BurstBetweenTwoSteps_IsNotLetInAsAWhole) {
   EXPECT_NEAR(verdict.predicted_wait_ms, (num_let_in + 1) * 150, 1);
 }
 
+// What is let in spreads over them, and so do those who come back.
+TEST(AdmissionControl, SeveralEngines_TakeAsManyTimesAsMuch) {
+  LoadSnapshot load = full_load(0);
+  load.num_engines = 4;
+  AdmissionControl control({});
+  int num_let_in = 0;
+  for (int i = 0; i < 200; ++i) {
+    num_let_in += control.decide(load, within(2000), at(0)).decision == Decision::kAccept;
+  }
+  EXPECT_GE(num_let_in, 3 * 14);
+  EXPECT_LE(num_let_in, 4 * 14);
+  LoadSnapshot crowded = full_load(20);
+  crowded.num_engines = 4;
+  AdmissionControl strict(with_wait(1000));
+  const double first_ms = strict.decide(crowded, plain(), at(0)).retry_after_ms;
+  EXPECT_NEAR(strict.decide(crowded, plain(), at(0)).retry_after_ms - first_ms, 150.0 / 4, 5);
+}
+
 TEST(AdmissionControl, FastMoment_IsBelievedWhenItLasts) {
   AdmissionControl control({});
   LoadSnapshot slow = full_load(5);

@@ -1,7 +1,7 @@
 #pragma once
-// LoadSnapshot: how busy one engine is, as it says after every step. Admission decides on it, in
-// the server as in simulation and planner. A plain value; what belongs together in time may be one
-// step apart.
+// LoadSnapshot: how busy one engine is, as it says after every step; of several engines, how busy
+// the one that a newcomer goes to. Admission decides on it, in the server as in simulation and
+// planner. A plain value; what belongs together in time may be one step apart.
 
 #include <cstdint>
 
@@ -12,6 +12,8 @@ namespace sparrow {
 
 struct LoadSnapshot {
   uint64_t num_steps = 0;
+  // Alike, with this one, that share what comes: what is let in goes to one of them.
+  int num_engines = 1;
   bool failed = false;  // the executor goes on failing, its probes too: a restart is due
   BreakerState breaker = BreakerState::kClosed;  // nothing is served unless closed
   TimePoint breaker_retry_at{};                  // when an open breaker lets its next probe in

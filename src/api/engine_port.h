@@ -3,20 +3,29 @@
 // is tested with scripted events. All calls are thread-safe.
 
 #include <cstdint>
+#include <vector>
 
 #include "core/request.h"
 #include "engine/engine.h"
 
 namespace sparrow::api {
 
+struct EngineView {
+  EngineSnapshot load;
+  Beat beat;
+};
+
 class EnginePort {
  public:
   virtual ~EnginePort() = default;
   virtual Status submit(Request request, EventSink* sink) = 0;
   virtual void cancel(uint64_t request_id) = 0;
+  // What a request that comes now will meet.
   virtual EngineSnapshot snapshot() const = 0;
   // Without any lock of the engine. An engine without a heartbeat is never stuck.
   virtual Beat beat() const { return {}; }
+  // Each engine behind this port by itself, for health and status.
+  virtual std::vector<EngineView> engines() const { return {{snapshot(), beat()}}; }
 };
 
 // The real one. The engine outlives it.

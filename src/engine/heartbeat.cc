@@ -10,6 +10,8 @@ constexpr int kMaxReads = 100;
 
 }  // namespace
 
+TimePoint due(const Beat& beat) { return beat.began + from_ms(beat.predicted_ms); }
+
 std::optional<Duration> stuck_for(const Beat& beat, Duration timeout, TimePoint now) {
   if (!beat.has_begun) return std::nullopt;
   const Duration age = now - beat.began;
@@ -21,6 +23,10 @@ std::string where_stuck(const Beat& beat) {
   if (beat.num_rows == 0) return "outside the executor";
   return fmt::format("in step {} ({} spans, {} rows, predicted {:.2f} s)", beat.step,
                      beat.num_spans, beat.num_rows, beat.predicted_ms * 1e-3);
+}
+
+std::string engine_name(const Beat& beat) {
+  return beat.engine < 0 ? "engine" : fmt::format("engine {}", beat.engine);
 }
 
 void Heartbeat::begin_step(TimePoint now) {

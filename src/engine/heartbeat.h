@@ -24,12 +24,18 @@ struct Beat {
   int num_spans = 0;
   int num_rows = 0;
   double predicted_ms = 0;  // 0: nothing known yet
+  int engine = -1;          // which of several; -1: the only one
 };
+
+// When the next beat is expected.
+TimePoint due(const Beat& beat);
 
 // How long the engine has not come back, if that is too long.
 std::optional<Duration> stuck_for(const Beat& beat, Duration timeout, TimePoint now);
 // "step 12 (3 spans, 130 rows, predicted 0.21 s)": where it is.
 std::string where_stuck(const Beat& beat);
+// "engine", "engine 1": who.
+std::string engine_name(const Beat& beat);
 
 class Heartbeat {
  public:

@@ -31,6 +31,13 @@ TEST(Heartbeat, OldBeat_IsStuckBeyondTimeoutAndPrediction) {
   EXPECT_FALSE(stuck_for(heartbeat.read(), kTimeout, begin + std::chrono::seconds(62)));
 }
 
+TEST(Heartbeat, Names_TellWhichOfSeveral) {
+  Beat beat;
+  EXPECT_EQ(engine_name(beat), "engine");
+  beat.engine = 3;
+  EXPECT_EQ(engine_name(beat), "engine 3");
+}
+
 TEST(Heartbeat, ClockThatRanBack_IsNotStuck) {
   Heartbeat heartbeat;
   heartbeat.begin_step(TimePoint(std::chrono::hours(2)));

@@ -10,12 +10,13 @@ void Watchdog::check(const Beat& beat, TimePoint now) {
   is_stuck_ = age.has_value();
   if (is_stuck_) {
     began_ = beat.began;
+    name_ = engine_name(beat);
     log_error(
-        "engine: stuck {} for {:.1f} s (--watchdog-timeout-s is {:.0f}): /livez answers 503 until "
+        "{}: stuck {} for {:.1f} s (--watchdog-timeout-s is {:.0f}): /livez answers 503 until "
         "it comes back",
-        where_stuck(beat), to_seconds(*age), to_seconds(timeout_));
+        engine_name(beat), where_stuck(beat), to_seconds(*age), to_seconds(timeout_));
   } else {
-    log_warning("engine: goes on after at most {:.1f} s", to_seconds(now - began_));
+    log_warning("{}: goes on after at most {:.1f} s", name_, to_seconds(now - began_));
   }
 }
 

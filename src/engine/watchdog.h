@@ -3,6 +3,8 @@
 // it goes on. Called now and then by one thread that is not the engine's; health endpoints ask
 // stuck_for() themselves.
 
+#include <string>
+
 #include "engine/heartbeat.h"
 
 namespace sparrow {
@@ -16,6 +18,7 @@ class Watchdog {
   const Duration timeout_;
   bool is_stuck_ = false;
   TimePoint began_{};  // the step that hangs
+  std::string name_;   // of the engine it is in
 };
 
 }  // namespace sparrow

@@ -1,0 +1,205 @@
+#include "api/engines/engine_group.h"
+
+#include <algorithm>
+#include <bit>
+#include <new>
+#include <tuple>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace sparrow::api {
+namespace {
+
+const Clock& real_clock() {
+  static const RealClock clock;
+  return clock;
+}
+
+uint64_t bit(size_t engine) { return uint64_t{1} << engine; }
+
+void open_only(uint64_t mask, std::vector<EngineLoad>& loads) {
+  for (size_t i = 0; i < loads.size(); ++i) loads[i].is_open = (mask & bit(i)) != 0;
+}
+
+// A request's own part of what an answer usually takes.
+double expected_output(const Request& request, const LoadSnapshot& load) {
+  return std::min<double>(mean_output_tokens(load), std::max(1, request.stop.max_tokens));
+}
+
+}  // namespace
+
+EngineGroup::EngineGroup(std::vector<std::unique_ptr<EnginePort>> engines,
+                         const EngineGroupOptions& options)
+    : engines_(std::move(engines)),
+      options_(options),
+      clock_(options.clock == nullptr ? real_clock() : *options.clock),
+      logged_working_(~Mask{0} >> (kMaxEngines - engines_.size())),
+      affinity_(options.key),
+      recent_(engines_.size()) {
+  CHECK(!engines_.empty() && engines_.size() <= kMaxEngines);
+}
+
+EngineGroup::Looked EngineGroup::look(TimePoint now) const {
+  const Mask all = ~Mask{0} >> (kMaxEngines - engines_.size());
+  Looked looked;
+  looked.not_stuck = all;
+  looked.loads.resize(engines_.size());
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    const LoadSnapshot& load = looked.loads[i].load = engines_[i]->snapshot();
+    if (stuck_for(engines_[i]->beat(), options_.watchdog_timeout, now)) {
+      looked.not_stuck &= ~bit(i);
+    } else if (load.breaker == BreakerState::kClosed && !load.failed) {
+      looked.working |= bit(i);
+    } else if (!load.failed && now >= load.breaker_retry_at) {
+      looked.wants_probe |= bit(i);
+    }
+  }
+  if (looked.not_stuck == 0) looked.not_stuck = all;  // they may go on, as a single one may
+  log_changes(looked);
+  return looked;
+}
+
+// Engines log what happens to them, not which of several they are.
+void EngineGroup::log_changes(const Looked& looked) const {
+  const Mask changed = logged_working_.exchange(looked.working) ^ looked.working;
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    if ((changed & bit(i)) == 0) continue;
+    if ((looked.working & bit(i)) != 0) {
+      log_info("engine {}: takes requests again", i);
+    } else if (looked.loads[i].load.failed) {
+      log_error("engine {}: has given up and gets no more requests: a restart is due", i);
+    } else {
+      log_warning("engine {}: {}, others get its requests", i,
+                  looked.loads[i].load.breaker == BreakerState::kClosed ? "stuck" : "failing");
+    }
+  }
+}
+
+// What went to an engine after its snapshot of step n is drained at the latest at the start of step
+// n + 2, as step n + 1 may run already.
+Reservation EngineGroup::recent_work(size_t engine, uint64_t num_steps) const {
+  Reservation sum;
+  for (const Recent& recent : recent_[engine]) {
+    if (recent.step + 2 <= num_steps) continue;
+    sum.num_sequences += recent.work.num_sequences;
+    sum.num_prompt_tokens += recent.work.num_prompt_tokens;
+  }
+  return sum;
+}
+
+void EngineGroup::reserve(size_t engine, uint64_t num_steps, const Request& request) {
+  Recent& recent = recent_[engine][num_steps % 2];
+  if (recent.step != num_steps) recent = {.step = num_steps, .work = {}};
+  recent.work.num_sequences += request.num_choices;
+  recent.work.num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
+}
+
+// -1: none is left to try.
+int EngineGroup::pick(const Request& request, const PrefixAffinity::Prefix& prefix, Mask tried) {
+  Looked looked = look(clock_.now());
+  Mask open = 0;
+  for (const Mask candidates : {looked.wants_probe, looked.working, looked.not_stuck}) {
+    open = candidates & ~tried;
+    if (open != 0) break;
+  }
+  if (open == 0) return -1;
+  open_only(open, looked.loads);
+  share_pace(looked.loads);
+  std::array<int, kMaxEngines> cached{};
+  std::lock_guard lock(mutex_);
+  affinity_.look_up(prefix, std::span(cached).first(engines_.size()));
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    EngineLoad& engine = looked.loads[i];
+    engine.ahead = recent_work(i, engine.load.num_steps);
+    engine.num_cached_tokens = cached[i];
+  }
+  const int chosen = choose_engine(looked.loads, static_cast<int64_t>(request.prompt.size()),
+                                   expected_output(request, looked.loads[0].load), turn_++);
+  const auto engine = static_cast<size_t>(chosen);
+  reserve(engine, looked.loads[engine].load.num_steps, request);
+  affinity_.note(prefix, chosen);
+  return chosen;
+}
+
+Status EngineGroup::submit(Request request, EventSink* sink) {
+  PrefixAffinity::Prefix prefix;
+  if (options_.prefix_affinity) prefix = affinity_.name(request.cache_salt, request.prompt);
+  Status refusal = unavailable("no engine takes requests");
+  Mask tried = 0;
+  for (size_t num_left = engines_.size(); num_left > 0; --num_left) {
+    try {
+      const int chosen = pick(request, prefix, tried);
+      if (chosen < 0) break;
+      const auto engine = static_cast<size_t>(chosen);
+      tried |= bit(engine);
+      // An engine that refuses has kept nothing; but it takes the request by value.
+      refusal =
+          engines_[engine]->submit(num_left == 1 ? std::move(request) : Request(request), sink);
+    } catch (const std::bad_alloc&) {
+      return resource_exhausted("the server has no memory left for another request");
+    }
+    const bool may_fit_elsewhere = refusal.code() == StatusCode::kUnavailable ||
+                                   refusal.code() == StatusCode::kResourceExhausted;
+    if (!may_fit_elsewhere) return refusal;  // taken, or wrong everywhere
+  }
+  return refusal;
+}
+
+void EngineGroup::cancel(uint64_t request_id) {
+  for (const auto& engine : engines_) engine->cancel(request_id);
+}
+
+EngineSnapshot EngineGroup::snapshot() const {
+  Looked looked = look(clock_.now());
+  uint64_t num_steps = 0;
+  for (const EngineLoad& engine : looked.loads) num_steps += engine.load.num_steps;
+  EngineSnapshot out;
+  if (looked.working == 0) {
+    out = looked.loads[first_to_probe(looked)].load;
+  } else {
+    open_only(looked.working, looked.loads);
+    share_pace(looked.loads);
+    std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < engines_.size(); ++i) {
+      looked.loads[i].ahead = recent_work(i, looked.loads[i].load.num_steps);
+    }
+    out = looked.loads[static_cast<size_t>(least_loaded(looked.loads, 0))].load;
+    out.num_engines = std::popcount(looked.working);
+  }
+  out.num_steps = num_steps / engines_.size();
+  return out;
+}
+
+size_t EngineGroup::first_to_probe(const Looked& looked) {
+  const auto rank = [&](size_t i) {
+    const LoadSnapshot& load = looked.loads[i].load;
+    return std::tuple((looked.not_stuck & bit(i)) == 0, load.failed, load.breaker_retry_at);
+  };
+  size_t first = 0;
+  for (size_t i = 1; i < looked.loads.size(); ++i) {
+    if (rank(i) < rank(first)) first = i;
+  }
+  return first;
+}
+
+Beat EngineGroup::beat() const {
+  Beat worst;
+  bool all_failed = true;
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    Beat beat = engines_[i]->beat();
+    beat.engine = static_cast<int>(i);
+    all_failed = all_failed && beat.failed;
+    if (i == 0 || (beat.has_begun && (!worst.has_begun || due(beat) < due(worst)))) worst = beat;
+  }
+  worst.failed = all_failed;
+  return worst;
+}
+
+std::vector<EngineView> EngineGroup::engines() const {
+  std::vector<EngineView> views;
+  for (const auto& engine : engines_) views.push_back({engine->snapshot(), engine->beat()});
+  return views;
+}
+
+}  // namespace sparrow::api
