@@ -63,7 +63,8 @@ asan: setup-test
 	@cmake --build build/asan -j $(JOBS) --target $(ASAN_FOLDERS:%=tests_%)
 	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -R '^($(subst $(space),|,$(ASAN_FOLDERS)))_'
 
-TSAN_TESTS := base_compute_pool_test engine_inbox_test engine_engine_faults_test http_http_limits_test api_api_storm_test
+TSAN_TESTS := base_compute_pool_test engine_inbox_test engine_engine_faults_test http_http_limits_test api_api_storm_test \
+              api_engine_group_test
 tsan: setup-test
 	@mkdir -p build
 	@cmake --preset tsan -DSPARROW_BUILD_TESTS=ON > build/tsan-configure.log 2>&1 || { cat build/tsan-configure.log; exit 1; }

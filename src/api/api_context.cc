@@ -103,10 +103,20 @@ void ApiContext::count_accepted() {
   drain();
 }
 
+std::vector<bool> ApiContext::engines_up(const EnginePort& port) const {
+  std::vector<bool> is_up;
+  for (const EngineView& engine : port.engines()) {
+    is_up.push_back(state_of(engine, options_.watchdog_timeout, clock().now()) ==
+                    EngineState::kWorking);
+  }
+  return is_up;
+}
+
 std::string ApiContext::render_metrics() {
   std::lock_guard lock(scrape_mutex_);
   const Serving* serving = this->serving();
   status_metrics_.refresh(stuck().has_value());
+  if (serving != nullptr) status_metrics_.refresh_engines(engines_up(*serving->engine));
   if (serving != nullptr && serving->model.device_health()) {
     status_metrics_.refresh_device(serving->model.device_health(), clock().now());
   } else {

@@ -83,6 +83,7 @@ class ApiContext {
 
  private:
   StreamHub& hub_of(http::IoLoop& loop);
+  std::vector<bool> engines_up(const EnginePort& port) const;
   MaybeError prepare_and_admit(const http::Request& request, const Caller& caller,
                                const Serving& serving, const Prepare& prepare,
                                PreparedGeneration& prepared);

@@ -15,6 +15,15 @@ struct EngineView {
   Beat beat;
 };
 
+// kFailing: its breaker is not closed. kFailed: it has given up, only a restart helps.
+enum class EngineState { kWorking, kFailing, kFailed, kStuck };
+
+inline EngineState state_of(const EngineView& view, Duration watchdog_timeout, TimePoint now) {
+  if (view.load.failed) return EngineState::kFailed;
+  if (stuck_for(view.beat, watchdog_timeout, now)) return EngineState::kStuck;
+  return view.load.breaker == BreakerState::kClosed ? EngineState::kWorking : EngineState::kFailing;
+}
+
 class EnginePort {
  public:
   virtual ~EnginePort() = default;

@@ -27,6 +27,17 @@ void StatusMetrics::refresh(bool is_stuck) {
   is_stuck_.set(is_stuck ? 1 : 0);
 }
 
+void StatusMetrics::refresh_engines(const std::vector<bool>& is_up) {
+  if (is_up.size() < 2) return;
+  while (engines_up_.size() < is_up.size()) {
+    engines_up_.push_back(&registry_.gauge("sparrow_engine_up",
+                                           "1 while the engine takes requests; 0: stuck, failing "
+                                           "or given up, and others get them",
+                                           {{"engine", std::to_string(engines_up_.size())}}));
+  }
+  for (size_t i = 0; i < is_up.size(); ++i) engines_up_[i]->set(is_up[i] ? 1 : 0);
+}
+
 void StatusMetrics::refresh_memory(int64_t budget_bytes) {
   const double budget = static_cast<double>(budget_bytes);
   memory_share_.set(budget > 0 ? std::min(1.0, process_.resident_bytes() / budget) : 0);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "api/api_options.h"
 #include "base/clock.h"
@@ -20,6 +21,9 @@ class StatusMetrics {
  public:
   StatusMetrics(MetricsRegistry& registry, const std::string& version);
   void refresh(bool is_stuck);
+  // Of several engines, which take requests; a single one says so by sparrow_engine_stuck and the
+  // breaker's state.
+  void refresh_engines(const std::vector<bool>& is_up);
   // The memory gauge, after refresh(): of a GPU, whose other gauges appear with the first figure. A
   // figure that is unknown now is NaN, which dashboards show as a gap.
   void refresh_device(const ReadDeviceHealth& read, TimePoint now);
@@ -32,6 +36,7 @@ class StatusMetrics {
   ProcessMetrics process_;
   Gauge& memory_share_;
   Gauge& is_stuck_;
+  std::vector<Gauge*> engines_up_;
   Gauge* temperature_c_ = nullptr;
   Gauge* power_w_ = nullptr;
   std::optional<TimePoint> device_read_at_;

@@ -67,6 +67,7 @@ struct Engine::Impl final : public TokenConsumer {
     if (metrics_in != nullptr) {
       metrics.emplace(*metrics_in,
                       EngineMetricsOptions{.model_name = options.model_name,
+                                           .engine_index = options.index,
                                            .max_draft_tokens = options.speculation.max_tokens,
                                            .block_tokens = limits.block_tokens,
                                            .num_blocks = limits.num_blocks,

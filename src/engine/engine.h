@@ -34,6 +34,7 @@ struct EngineOptions {
   int max_num_queued_reqs = 1024;      // waiting requests; beyond it submit() refuses
   size_t inbox_capacity = 4096;        // commands not yet drained
   std::string model_name = "sparrow";  // label of the metrics
+  int index = 0;                       // of several engines: the other label
   BreakerOptions breaker;              // when the executor counts as failing
   bool legacy_metric_names = true;     // vLLM's old ones beside the new
   SpeculationOptions speculation;      // guesses that shorten repeating text; off by default

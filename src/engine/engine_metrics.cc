@@ -7,8 +7,8 @@
 namespace sparrow {
 namespace {
 
-MetricLabels labels_of(const std::string& model_name) {
-  return {{"engine", "0"}, {"model_name", model_name}};
+MetricLabels labels_of(const EngineMetricsOptions& options) {
+  return {{"engine", std::to_string(options.engine_index)}, {"model_name", options.model_name}};
 }
 
 MetricLabels with_label(MetricLabels labels, const char* name, const char* value) {
@@ -19,7 +19,7 @@ MetricLabels with_label(MetricLabels labels, const char* name, const char* value
 }  // namespace
 
 EngineMetrics::EngineMetrics(MetricsRegistry& registry, const EngineMetricsOptions& options)
-    : EngineMetrics(registry, labels_of(options.model_name), options) {}
+    : EngineMetrics(registry, labels_of(options), options) {}
 
 EngineMetrics::EngineMetrics(MetricsRegistry& registry, const MetricLabels& labels,
                              const EngineMetricsOptions& options)
@@ -88,7 +88,7 @@ void EngineMetrics::add_constants(MetricsRegistry& registry, const MetricLabels&
   registry
       .gauge("vllm:cache_config_info", "Sizes of the KV cache, as labels",
              {{"block_size", std::to_string(options.block_tokens)},
-              {"engine", "0"},
+              {"engine", std::to_string(options.engine_index)},
               {"num_gpu_blocks", std::to_string(options.num_blocks)}})
       .set(1);
   for (const char* state : {"awake", "weights_offloaded", "discard_all"}) {

@@ -18,6 +18,7 @@ namespace sparrow {
 
 struct EngineMetricsOptions {
   std::string model_name;
+  int engine_index = 0;
   int max_draft_tokens = 0;  // above 0: speculation is on
   int block_tokens = 16;
   int num_blocks = 0;

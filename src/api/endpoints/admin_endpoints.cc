@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "api/endpoints/endpoints.h"
 #include "api/stream/reply.h"
 #include "base/json.h"
@@ -35,6 +37,26 @@ void append_member(std::string& out, const char* name, int64_t value) {
   append_integer(out, value);
 }
 
+// Sums over the engines; failed is said of any of them.
+void append_engines(std::string& out, const EnginePort& port) {
+  const std::vector<EngineView> engines = port.engines();
+  const auto append_sum = [&](const char* name, auto EngineSnapshot::*member) {
+    int64_t sum = 0;
+    for (const EngineView& engine : engines) sum += static_cast<int64_t>(engine.load.*member);
+    append_member(out, name, sum);
+  };
+  append_sum("steps", &EngineSnapshot::num_steps);
+  append_sum("sequences_running", &EngineSnapshot::num_running);
+  append_sum("sequences_waiting", &EngineSnapshot::num_waiting);
+  append_sum("kv_blocks_total", &EngineSnapshot::num_blocks_total);
+  append_sum("kv_blocks_live", &EngineSnapshot::num_blocks_live);
+  append_sum("kv_blocks_cached", &EngineSnapshot::num_blocks_cached);
+  const bool has_failed = std::any_of(engines.begin(), engines.end(),
+                                      [](const EngineView& one) { return one.load.failed; });
+  out += has_failed ? R"(,"engine_failed":true)" : R"(,"engine_failed":false)";
+  if (engines.size() > 1) append_member(out, "engines", static_cast<int64_t>(engines.size()));
+}
+
 void send_status(const http::Call& call, ApiContext& context) {
   http::Response response;
   std::string& out = response.body;
@@ -44,16 +66,9 @@ void send_status(const http::Call& call, ApiContext& context) {
   append_member(out, "requests_accepted", context.num_accepted());
   append_member(out, "keys", static_cast<int64_t>(context.keys().num_keys()));
   if (const Serving* serving = context.serving()) {
-    const EngineSnapshot now = serving->engine->snapshot();
     out += R"(,"model":)";
     append_json_string(out, serving->model.name());
-    append_member(out, "steps", static_cast<int64_t>(now.num_steps));
-    append_member(out, "sequences_running", now.num_running);
-    append_member(out, "sequences_waiting", now.num_waiting);
-    append_member(out, "kv_blocks_total", now.num_blocks_total);
-    append_member(out, "kv_blocks_live", now.num_blocks_live);
-    append_member(out, "kv_blocks_cached", now.num_blocks_cached);
-    out += now.failed ? R"(,"engine_failed":true)" : R"(,"engine_failed":false)";
+    append_engines(out, *serving->engine);
   }
   out += '}';
   call.responder->send(std::move(response));

@@ -1,5 +1,10 @@
+#include <optional>
+#include <string_view>
+#include <tuple>
+
 #include "api/endpoints/endpoints.h"
 #include "api/stream/reply.h"
+#include "base/check.h"
 #include "base/json.h"
 
 namespace sparrow::api {
@@ -12,19 +17,37 @@ struct Health {
   bool alive;      // no reason to start the process anew
 };
 
-// From what the engine has published: waits for a copy of a few words, never for a step.
-Health health_of(ApiContext& context) {
-  const Serving* serving = context.serving();
-  if (serving == nullptr) return {"loading", false, false, true};
-  const EngineSnapshot load = serving->engine->snapshot();
-  if (load.failed) return {"failed", false, false, false};
-  if (context.stuck()) return {"stuck", false, false, false};
+Health health_of(const EngineView& engine, ApiContext& context) {
+  const TimePoint now = context.clock().now();
+  const EngineState state = state_of(engine, context.options().watchdog_timeout, now);
+  if (state == EngineState::kFailed) return {"failed", false, false, false};
+  if (state == EngineState::kStuck) return {"stuck", false, false, false};
   if (context.state().phase == ServerPhase::kDraining) return {"draining", true, false, true};
-  if (load.breaker != BreakerState::kClosed) {
-    // Ready again when the next probe may come, or no router would ever send one.
-    return {"failing", false, context.clock().now() >= load.breaker_retry_at, true};
+  // Ready again when the next probe may come, or no router would ever send one.
+  if (state == EngineState::kFailing) {
+    return {"failing", false, now >= engine.load.breaker_retry_at, true};
   }
   return {"ready", true, true, true};
+}
+
+// From what the engines have published: waits for a copy of a few words, never for a step. Of
+// several the best decides what is served. One that is stuck holds requests that never end, which
+// only a new process heals; one that failed has ended its own, and the others go on.
+Health health_of(ApiContext& context, bool for_liveness = false) {
+  const Serving* serving = context.serving();
+  if (serving == nullptr) return {"loading", false, false, true};
+  std::optional<Health> best;
+  bool is_one_stuck = false;
+  const auto rank = [](const Health& one) {
+    return std::tuple(one.accepting, one.serving, one.alive);
+  };
+  for (const EngineView& engine : serving->engine->engines()) {
+    const Health health = health_of(engine, context);
+    is_one_stuck = is_one_stuck || std::string_view(health.state) == "stuck";
+    if (!best || rank(health) > rank(*best)) best = health;
+  }
+  CHECK(best.has_value());
+  return for_liveness && is_one_stuck ? Health{"stuck", false, false, false} : *best;
 }
 
 void send_state(const http::Call& call, const char* state, bool good) {
@@ -52,9 +75,10 @@ void add_health_endpoints(http::Router& router, ApiContext& context) {
       send_state(call, health.state, health.serving);
     });
   }
-  // A slow load and a drain are no reason to kill the process; a failed or stuck engine is.
+  // A slow load and a drain are no reason to kill the process; a stuck engine, or that all have
+  // failed, is.
   router.add("GET", "/livez", [&context](const http::Call& call) {
-    const Health health = health_of(context);
+    const Health health = health_of(context, true);
     send_state(call, health.state, health.alive);
   });
   router.add("GET", "/readyz", [&context](const http::Call& call) {
