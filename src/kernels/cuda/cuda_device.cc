@@ -49,11 +49,13 @@ class CudaEvent final : public GpuEvent {
 
 class CudaDevice final : public GpuDevice {
  public:
-  CudaDevice(GpuDeviceInfo info, cudaStream_t stream) : info_(std::move(info)), stream_(stream) {}
+  CudaDevice(int index, GpuDeviceInfo info, cudaStream_t stream)
+      : index_(index), info_(std::move(info)), stream_(stream) {}
   ~CudaDevice() override { (void)cudaStreamDestroy(stream_); }
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
 
+  void use_on_this_thread() override { keep(cudaSetDevice(index_), "choosing the GPU"); }
   const GpuDeviceInfo& info() const override { return info_; }
   const GpuKernels& kernels() const override { return gpu_cuda::kernel_table(); }
   GpuStream stream() const override { return {stream_}; }
@@ -139,6 +141,7 @@ class CudaDevice final : public GpuDevice {
     return std::exchange(error_, ok_status());
   }
 
+  const int index_;
   const GpuDeviceInfo info_;
   const cudaStream_t stream_;
   Status error_ = ok_status();
@@ -193,7 +196,7 @@ Result<std::unique_ptr<GpuDevice>> open_existing(int index) {
   cudaStream_t stream = nullptr;
   RETURN_IF_ERROR(
       to_status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a CUDA stream"));
-  return std::unique_ptr<GpuDevice>(std::make_unique<CudaDevice>(std::move(info), stream));
+  return std::unique_ptr<GpuDevice>(std::make_unique<CudaDevice>(index, std::move(info), stream));
 }
 
 }  // namespace

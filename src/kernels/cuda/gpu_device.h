@@ -4,10 +4,11 @@
 // emulator that runs the same kernel sources on the CPU, so that everything but speed is tested
 // where no card is.
 //
-// Calls come from one thread. Work is queued on the stream and runs in order; copies read and write
-// host memory until the next synchronize() or wait(), so that memory must be pinned (GpuBuffer of
-// kind kPinned) and left alone. A failed launch or copy is reported by the next call that returns a
-// Status, and by every one after it when the device is lost.
+// Calls come from one thread at a time, which says so first (use_on_this_thread); the thread that
+// opened the device has said so. Work is queued on the stream and runs in order; copies read and
+// write host memory until the next synchronize() or wait(), so that memory must be pinned
+// (GpuBuffer of kind kPinned) and left alone. A failed launch or copy is reported by the next call
+// that returns a Status, and by every one after it when the device is lost.
 
 #include <cstddef>
 #include <cstdint>
@@ -37,6 +38,10 @@ class GpuEvent {
 class GpuDevice {
  public:
   virtual ~GpuDevice() = default;
+
+  // Which of several cards a thread means is the thread's own state in CUDA: without this a new
+  // thread means the first card. Cheap to repeat.
+  virtual void use_on_this_thread() {}
 
   virtual const GpuDeviceInfo& info() const = 0;
   virtual const GpuKernels& kernels() const = 0;

@@ -147,6 +147,7 @@ Ticket GpuExecutor::begin(const BatchPlan& plan) {
   Impl::Step& step = impl.step_of(impl.last_ticket + 1);
   CHECK(step.plan == nullptr && "at most two steps are on the way");
   check_plan(plan, limits());
+  impl.device->use_on_this_thread();
   step.begun = std::chrono::steady_clock::now();
   try {
     for (const SlotStart& start : plan.slot_starts) {
