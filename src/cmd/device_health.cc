@@ -1,5 +1,6 @@
 #include "cmd/device_health.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -34,6 +35,24 @@ api::ReadDeviceHealth device_health_reader(const std::string& pci_bus_id, const 
     was_ok = health.ok();
     if (!health.ok()) return std::nullopt;
     return shown(*health);
+  };
+}
+
+api::ReadDeviceHealth worst_device_health(std::vector<api::ReadDeviceHealth> cards) {
+  if (cards.empty() || !cards.front()) return {};
+  if (cards.size() == 1) return std::move(cards.front());
+  return [cards = std::move(cards)]() -> std::optional<api::DeviceHealth> {
+    std::optional<api::DeviceHealth> all;
+    // An absent figure is less than any.
+    for (const api::ReadDeviceHealth& read : cards) {
+      const std::optional<api::DeviceHealth> one = read();
+      if (!one) continue;
+      if (!all) all.emplace();
+      all->memory_share = std::max(all->memory_share, one->memory_share);
+      all->temperature_c = std::max(all->temperature_c, one->temperature_c);
+      if (one->power_w) all->power_w = all->power_w.value_or(0) + *one->power_w;
+    }
+    return all;
   };
 }
 

@@ -47,5 +47,20 @@ TEST(DeviceHealthReader, WithoutACardThereIsNone_WithoutTheLibraryNoFigure) {
   EXPECT_FALSE(read().has_value());
 }
 
+TEST(WorstDeviceHealth, OfSeveralCards) {
+  using Health = std::optional<api::DeviceHealth>;
+  const auto card = [](Health health) { return [health] { return health; }; };
+  EXPECT_FALSE(worst_device_health({{}, {}}));
+  const Health all = worst_device_health(
+      {card(api::DeviceHealth{.memory_share = 0.5, .temperature_c = 70, .power_w = 300}),
+       card(std::nullopt), card(api::DeviceHealth{.memory_share = 0.9, .temperature_c = 60}),
+       card(api::DeviceHealth{.power_w = 100})})();
+  ASSERT_TRUE(all.has_value());
+  EXPECT_EQ(all->memory_share, 0.9);
+  EXPECT_EQ(all->temperature_c, 70);
+  EXPECT_EQ(all->power_w, 400);
+  EXPECT_FALSE(worst_device_health({card(std::nullopt), card(std::nullopt)})().has_value());
+}
+
 }  // namespace
 }  // namespace sparrow

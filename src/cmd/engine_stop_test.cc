@@ -40,9 +40,10 @@ class Gate {
   bool is_open_ = false;
 };
 
-// An engine on its thread, whose first step waits at the gate.
+// An engine on its thread, whose first step waits at the gate; and before it maybe one that is
+// idle.
 struct HangingServer {
-  HangingServer() : events(false) {
+  explicit HangingServer(bool has_idle_engine = false) : events(false) {
     EXPECT_TRUE(events.start().ok());  // before any thread, as in serve
     FakeExecutorOptions fake;
     fake.limits.vocab_size = kTestVocab;
@@ -55,6 +56,18 @@ struct HangingServer {
     EXPECT_TRUE(engine->submit(test_request(1, prompt_of(1, 6), 4), &sink).ok());
     thread->start();  // and its first step has the request
     gate.wait_until_entered();
+    if (!has_idle_engine) return;
+    idle_executor = std::make_unique<FakeExecutor>(FakeExecutorOptions{});
+    idle_engine = std::make_unique<Engine>(*idle_executor, *tokenizer, EngineOptions{}, nullptr);
+    idle_thread = std::make_unique<EngineThread>(*idle_engine, clock);
+    idle_thread->start();
+  }
+
+  std::vector<EngineOnThread> engines() const {
+    std::vector<EngineOnThread> all;
+    if (idle_thread) all.push_back({idle_thread.get(), idle_engine.get()});
+    all.push_back({thread.get(), engine.get()});
+    return all;
   }
 
   ServeEvents events;
@@ -65,6 +78,9 @@ struct HangingServer {
   CollectingSink sink;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<EngineThread> thread;
+  std::unique_ptr<FakeExecutor> idle_executor;
+  std::unique_ptr<Engine> idle_engine;
+  std::unique_ptr<EngineThread> idle_thread;
 };
 
 class EngineStopTest : public ::testing::Test {
@@ -76,7 +92,7 @@ class EngineStopTest : public ::testing::Test {
 void stop_while_hanging(Duration patience, bool with_signal) {
   HangingServer server;
   if (with_signal) ::kill(::getpid(), SIGTERM);
-  stop_engine(*server.thread, *server.engine, server.events, patience);
+  stop_engines(server.engines(), server.events, patience);
 }
 
 TEST_F(EngineStopTest, HangingStep_AnotherSignalEndsTheProcess) {
@@ -89,18 +105,30 @@ TEST_F(EngineStopTest, HangingStep_TimeEndsTheProcess) {
               "still in step 1 \\(1 spans, 6 rows, predicted .*time is up");
 }
 
-TEST_F(EngineStopTest, StepThatComesBack_EndsInGoodOrder) {
-  const auto stop_and_exit = [] {
-    HangingServer server;
-    server.thread->request_stop();
-    EXPECT_FALSE(server.thread->has_ended());
-    server.gate.open();
-    stop_engine(*server.thread, *server.engine, server.events, std::chrono::hours(1));
-    const bool was_cancelled =
-        server.sink.at(1).finishes == std::vector<FinishReason>{FinishReason::kCancelled};
-    ::_exit(was_cancelled && server.thread->has_ended() ? 0 : 1);
+TEST_F(EngineStopTest, OneOfTwoHangs_TheLogSaysWhich) {
+  const auto stop = [] {
+    HangingServer server(true);
+    stop_engines(server.engines(), server.events, Duration{});
   };
-  EXPECT_EXIT(stop_and_exit(), ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(stop(), ::testing::ExitedWithCode(kExitHung),
+              "engine 1: still in step 1 \\(1 spans, 6 rows, predicted .*time is up");
+}
+
+TEST_F(EngineStopTest, StepThatComesBack_EndsInGoodOrder) {
+  for (const bool has_idle_engine : {false, true}) {
+    const auto stop_and_exit = [=] {
+      HangingServer server(has_idle_engine);
+      server.thread->request_stop();
+      EXPECT_FALSE(server.thread->has_ended());
+      server.gate.open();
+      stop_engines(server.engines(), server.events, std::chrono::hours(1));
+      const bool was_cancelled =
+          server.sink.at(1).finishes == std::vector<FinishReason>{FinishReason::kCancelled};
+      const bool idle_has_ended = !server.idle_thread || server.idle_thread->has_ended();
+      ::_exit(was_cancelled && server.thread->has_ended() && idle_has_ended ? 0 : 1);
+    };
+    EXPECT_EXIT(stop_and_exit(), ::testing::ExitedWithCode(0), "");
+  }
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "cmd/options/tensor_format.h"
-#include "cmd/options/thread_options.h"
+#include "cmd/replica_share.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/gpu_memory_holders.h"
 #include "model/cpu_executor.h"
@@ -29,27 +29,13 @@ Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
   return std::optional(WeightFormat::kF32);
 }
 
-Result<CpuExecutorOptions> cpu_options(const OptionValues& values, const SessionNeeds& needs) {
+CpuExecutorOptions cpu_sizes(const OptionValues& values, const SessionNeeds& needs) {
   CpuExecutorOptions options;
-  const std::string& kv = values.text("kv-cache-dtype");
-  options.kv_type = kv == "int8"                     ? KvType::kInt8
-                    : kv == "f32" || kv == "float32" ? KvType::kF32
-                                                     : KvType::kBF16;
-  ASSIGN_OR_RETURN(options.formats.plain, weight_format_of(values.text("dtype")));
-  options.formats.head = tensor_format_of(values.text("output-tensor-type"));
-  options.formats.embedding = tensor_format_of(values.text("token-embedding-type"));
-  options.isa = values.text("force-isa");
-  ASSIGN_OR_RETURN(ComputeThreads threads, choose_compute_threads(values));
-  options.num_threads = threads.count;
-  options.pinned_cpus = std::move(threads.pinned_cpus);
   options.num_slots = static_cast<int>(values.integer("max-num-seqs"));
   options.max_batch_tokens = static_cast<int>(
       std::max(values.integer("max-num-batched-tokens"), values.integer("max-num-seqs")));
   options.max_context = static_cast<int>(values.integer("max-model-len"));
   options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
-  const auto share = values.number("gpu-memory-utilization");
-  options.memory_limit_bytes =
-      static_cast<int64_t>(std::floor(share * static_cast<double>(available_memory_bytes())));
   if (needs.num_slots > 0) options.num_slots = needs.num_slots;
   if (needs.num_blocks > 0) options.num_blocks = needs.num_blocks;
   if (needs.max_context > 0) options.max_context = needs.max_context;
@@ -103,10 +89,17 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
   return options;
 }
 
+}  // namespace
+
 // Null for the CPU: "auto" says why no GPU can be used, "cuda" fails.
-Result<std::unique_ptr<GpuDevice>> choose_gpu(const std::string& wanted) {
+Result<std::unique_ptr<GpuDevice>> ExecutorChoice::choose_gpu() const {
+  const std::string& wanted = values_.text("device");
   if (wanted == "cpu") return std::unique_ptr<GpuDevice>();
-  Result<std::unique_ptr<GpuDevice>> device = open_cuda_device(0);
+  // Some cards are too few; none at all is the usual case below.
+  if (const int num_cards = num_cuda_devices(); num_cards > 0) {
+    RETURN_IF_ERROR(check_cards_for(needs_.num_replicas, num_cards));
+  }
+  Result<std::unique_ptr<GpuDevice>> device = open_cuda_device(num_made_);
   if (device.ok()) return device;
   if (wanted == "cuda") {
     return unavailable(
@@ -116,32 +109,66 @@ Result<std::unique_ptr<GpuDevice>> choose_gpu(const std::string& wanted) {
   return std::unique_ptr<GpuDevice>();
 }
 
-}  // namespace
+Result<CpuExecutorOptions> ExecutorChoice::cpu_options() {
+  CpuExecutorOptions options = cpu_sizes(values_, needs_);
+  const std::string& kv = values_.text("kv-cache-dtype");
+  options.kv_type = kv == "int8"                     ? KvType::kInt8
+                    : kv == "f32" || kv == "float32" ? KvType::kF32
+                                                     : KvType::kBF16;
+  ASSIGN_OR_RETURN(options.formats.plain, weight_format_of(values_.text("dtype")));
+  options.formats.head = tensor_format_of(values_.text("output-tensor-type"));
+  options.formats.embedding = tensor_format_of(values_.text("token-embedding-type"));
+  options.isa = values_.text("force-isa");
+  if (num_made_ == 0) {
+    ASSIGN_OR_RETURN(threads_, choose_compute_threads(values_));
+    RETURN_IF_ERROR(check_threads_for(needs_.num_replicas, threads_.count));
+    const auto share = values_.number("gpu-memory-utilization");
+    memory_bytes_ =
+        static_cast<int64_t>(std::floor(share * static_cast<double>(available_memory_bytes())));
+  }
+  ComputeThreads threads = threads_of({.index = num_made_, .count = needs_.num_replicas}, threads_);
+  options.num_threads = threads.count;
+  options.pinned_cpus = std::move(threads.pinned_cpus);
+  options.memory_limit_bytes = memory_bytes_ / needs_.num_replicas;
+  return options;
+}
 
-Result<ChosenExecutor> make_executor(const OptionValues& values, const TensorSource& source,
-                                     const SessionNeeds& needs,
-                                     std::vector<TokenId> disallowed_tokens) {
+Result<ChosenExecutor> ExecutorChoice::make_next(const TensorSource& source) {
   const ModelConfig& config = source.config();
   const int64_t context =
-      needs.max_context > 0 ? needs.max_context : values.integer("max-model-len");
+      needs_.max_context > 0 ? needs_.max_context : values_.integer("max-model-len");
   if (context > config.max_position) {
     return invalid_argument(fmt::format("--max-model-len {}: the model's positions end at {}",
                                         context, config.max_position));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, choose_gpu(values.text("device")));
+  ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, choose_gpu());
   if (device != nullptr) {
-    ASSIGN_OR_RETURN(GpuExecutorOptions options, gpu_options(values, needs));
-    options.disallowed_tokens = std::move(disallowed_tokens);
+    ASSIGN_OR_RETURN(GpuExecutorOptions options, gpu_options(values_, needs_));
+    options.disallowed_tokens = disallowed_tokens_;
     std::string pci_bus_id = device->info().pci_bus_id;
     Result<std::unique_ptr<GpuExecutor>> executor =
         make_gpu_executor(std::move(device), source, options);
     if (!executor.ok()) return with_memory_holders(executor.status(), pci_bus_id);
     return ChosenExecutor{std::move(executor).value(), std::move(pci_bus_id)};
   }
-  ASSIGN_OR_RETURN(CpuExecutorOptions options, cpu_options(values, needs));
-  options.disallowed_tokens = std::move(disallowed_tokens);
+  ASSIGN_OR_RETURN(CpuExecutorOptions options, cpu_options());
+  options.disallowed_tokens = disallowed_tokens_;
   ASSIGN_OR_RETURN(std::unique_ptr<CpuExecutor> executor, make_cpu_executor(config, options));
   return ChosenExecutor{std::move(executor), ""};
+}
+
+Result<ChosenExecutor> ExecutorChoice::load_next(TensorSource& source) {
+  const auto explained = [&](const Status& status) {
+    if (needs_.num_replicas == 1 || status.code() != StatusCode::kResourceExhausted) return status;
+    return resource_exhausted(fmt::format("--data-parallel-size {}, replica {}: {}",
+                                          needs_.num_replicas, num_made_, status.message()));
+  };
+  Result<ChosenExecutor> chosen = make_next(source);
+  if (!chosen.ok()) return explained(chosen.status());
+  const Status loaded = chosen->executor->load(source);
+  if (!loaded.ok()) return explained(with_memory_holders(loaded, chosen->gpu_pci_bus_id));
+  ++num_made_;
+  return chosen;
 }
 
 double chosen_max_step_ms(const OptionValues& values, const ModelExecutor& executor) {

@@ -6,8 +6,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "kernels/cuda/gpu_memory_holders.h"
-
+#include "model/cpu_executor.h"
 namespace sparrow {
 namespace {
 
@@ -59,10 +58,45 @@ std::vector<TokenId> ids_without_token(const Tokenizer& tokenizer, int vocab_siz
   return ids;
 }
 
-void log_plan(const ModelSession& session, double seconds) {
+void log_plan(const ModelSession& session, const ModelExecutor& executor, double seconds) {
   log_info("Loaded model '{}' on {} in {:.1f} s, format: {}", session.location.path,
-           session.executor->device_text(), seconds, session.format_name);
-  for (const std::string& line : session.executor->memory_lines()) log_info("{}", line);
+           executor.device_text(), seconds, session.format_name);
+  for (const std::string& line : executor.memory_lines()) log_info("{}", line);
+}
+
+// Cards have their own memory; what shares one machine's is added up.
+void log_memory_of_all(const ModelSession& session) {
+  if (session.more_executors.empty()) return;
+  int64_t bytes = 0;
+  for (const ModelExecutor* executor : session.executors()) {
+    const auto* cpu = dynamic_cast<const CpuExecutor*>(executor);
+    if (cpu == nullptr) return;
+    bytes += cpu->memory_plan().total_bytes();
+  }
+  log_info("{} replicas take {} of memory in all: each has its own copy of the weights",
+           session.executors().size(), size_text(bytes));
+}
+
+// One after the other: each reads the whole model, and the log says how far it is.
+Status load_executors(const OptionValues& values, TensorSource& source, const SessionNeeds& needs,
+                      std::vector<TokenId> disallowed, TimePoint session_begin,
+                      ModelSession& session) {
+  const RealClock clock;
+  ExecutorChoice choice(values, needs, std::move(disallowed));
+  for (int i = 0; i < needs.num_replicas; ++i) {
+    const TimePoint begin = i == 0 ? session_begin : clock.now();
+    if (needs.num_replicas > 1) log_info("Replica {} of {}:", i + 1, needs.num_replicas);
+    ASSIGN_OR_RETURN(ChosenExecutor chosen, choice.load_next(source));
+    log_plan(session, *chosen.executor, to_seconds(clock.now() - begin));
+    if (i > 0) {
+      session.more_executors.push_back(std::move(chosen));
+      continue;
+    }
+    session.executor = std::move(chosen.executor);
+    session.gpu_pci_bus_id = std::move(chosen.gpu_pci_bus_id);
+  }
+  log_memory_of_all(session);
+  return ok_status();
 }
 
 void log_origin(const ModelLocation& location) {
@@ -77,6 +111,12 @@ void log_origin(const ModelLocation& location) {
 }
 
 }  // namespace
+
+std::vector<ModelExecutor*> ModelSession::executors() const {
+  std::vector<ModelExecutor*> all = {executor.get()};
+  for (const ChosenExecutor& more : more_executors) all.push_back(more.executor.get());
+  return all;
+}
 
 std::string size_text(int64_t bytes) {
   const auto size = static_cast<double>(bytes);
@@ -107,13 +147,8 @@ Result<ModelSession> open_session(const OptionValues& values, const std::string&
     RETURN_IF_ERROR(open_text_side(values, files, session));
     disallowed = ids_without_token(*session.tokenizer, session.config.vocab_size);
   }
-  ASSIGN_OR_RETURN(ChosenExecutor chosen,
-                   make_executor(values, *files.weights, needs, std::move(disallowed)));
-  session.executor = std::move(chosen.executor);
-  session.gpu_pci_bus_id = std::move(chosen.gpu_pci_bus_id);
-  const Status loaded = session.executor->load(*files.weights);
-  if (!loaded.ok()) return with_memory_holders(loaded, session.gpu_pci_bus_id);
-  log_plan(session, to_seconds(clock.now() - begin));
+  RETURN_IF_ERROR(
+      load_executors(values, *files.weights, needs, std::move(disallowed), begin, session));
   return session;
 }
 

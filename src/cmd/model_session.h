@@ -25,7 +25,10 @@ struct ModelSession {
   std::shared_ptr<const Tokenizer> tokenizer;         // null: the model has none
   std::shared_ptr<const ChatTemplate> chat_template;  // null: completions only
   std::unique_ptr<ModelExecutor> executor;
-  std::string gpu_pci_bus_id;  // of the card that computes; empty: the CPU does
+  std::string gpu_pci_bus_id;                  // of the card that computes; empty: the CPU does
+  std::vector<ChosenExecutor> more_executors;  // its equals, where several were asked for
+
+  std::vector<ModelExecutor*> executors() const;  // all of them
 };
 
 // From the shared options (model_options.h); the model is `positional` if that is not empty. Errors

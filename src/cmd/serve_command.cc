@@ -9,17 +9,15 @@
 #include "api/auth_key_file.h"
 #include "base/log.h"
 #include "base/open_file_limit.h"
-#include "base/random.h"
 #include "cmd/command.h"
-#include "cmd/engine_stop.h"
 #include "cmd/model_session.h"
 #include "cmd/options/admission_options.h"
 #include "cmd/options/answer_cache_options.h"
 #include "cmd/options/speculation_options.h"
 #include "cmd/serve_events.h"
 #include "cmd/served_model_info.h"
+#include "cmd/serving_engines.h"
 #include "cmd/version.h"
-#include "engine/engine_thread.h"
 #include "http/http_server.h"
 
 namespace sparrow {
@@ -170,24 +168,6 @@ http::ServerOptions metrics_server_options(const OptionValues& values) {
   return options;
 }
 
-EngineOptions engine_options(const OptionValues& values, const ModelExecutor& executor,
-                             const std::string& model_name, const SpeculationOptions& speculation) {
-  EngineOptions options;
-  options.speculation = speculation;
-  options.max_num_seqs = static_cast<int>(values.integer("max-num-seqs"));
-  options.max_num_batched_tokens = values.given("max-num-batched-tokens")
-                                       ? static_cast<int>(values.integer("max-num-batched-tokens"))
-                                       : executor.limits().max_batch_tokens;
-  options.max_step_ms = chosen_max_step_ms(values, executor);
-  options.seat_patience_ms = values.number("seat-patience-ms");
-  options.max_num_queued_reqs = static_cast<int>(values.integer("max-num-queued-reqs"));
-  options.model_name = model_name;
-  options.legacy_metric_names = values.flag("metrics-legacy-names");
-  options.prefix.enabled = values.flag("enable-prefix-caching");
-  options.prefix.key = {entropy64(), entropy64()};
-  return options;
-}
-
 // A broken file is logged, and the old keys stay.
 void reload_keys(api::ApiServer& api) {
   log_info("SIGHUP: reading the key file again");
@@ -264,7 +244,8 @@ Status serve(const OptionValues& values) {
 
   const std::string positional = values.positional().empty() ? "" : values.positional()[0];
   events.let_signals_kill(true);
-  Result<ModelSession> session = open_session(values, positional, {});
+  const int num_replicas = static_cast<int>(values.integer("data-parallel-size"));
+  Result<ModelSession> session = open_session(values, positional, {.num_replicas = num_replicas});
   events.let_signals_kill(false);
   if (!session.ok()) {
     api.stop_ticking();
@@ -274,16 +255,12 @@ Status serve(const OptionValues& values) {
     return session.status();
   }
   const api::ModelInfo info = served_model_info(values, *session);
-  Engine engine(*session->executor, *session->tokenizer,
-                engine_options(values, *session->executor, info.served_names.front(), speculation),
-                &metrics);
-  const RealClock clock;
-  EngineThread thread(engine, clock);
-  thread.start();
-  api.set_ready(info, engine);
+  ServingEngines engines(values, *session, info.served_names.front(), speculation, metrics);
+  engines.start();
+  api.set_ready(info, engines.port());
   log_ready(values, info, server.port());
   wait_for_shutdown(events, api, values.number("shutdown-timeout"));
-  stop_engine(thread, engine, events, kStopPatience);
+  engines.stop(events, kStopPatience);
   api.stop_ticking();
   server.stop();
   if (metrics_server) metrics_server->stop();

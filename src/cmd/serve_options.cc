@@ -1,6 +1,7 @@
 // The options of `sparrow serve`. Names are those of vLLM where it has them, so that known command
 // lines run unchanged; what has no effect here says so in its help.
 
+#include "api/engines/prefix_affinity.h"
 #include "cmd/command.h"
 #include "cmd/options/admission_options.h"
 #include "cmd/options/answer_cache_options.h"
@@ -129,6 +130,16 @@ std::vector<OptionSpec> process_options() {
        .unit = "seconds",
        .min = 1,
        .max = 86400,
+       .group = kServer},
+      {.name = "data-parallel-size",
+       .type = OptionType::kInt,
+       .default_text = "1",
+       .help =
+           "Copies of the model that share the requests: on GPUs one on each card, on a CPU the "
+           "threads are divided among them. The limits on sequences and queue are of each",
+       .min = 1,
+       .max = api::kMaxEngines,
+       .aliases = "-dp",
        .group = kServer},
       {.name = "workers",
        .type = OptionType::kInt,
@@ -309,6 +320,7 @@ constexpr const char* kExamples =
     "  sparrow serve\n"
     "  sparrow serve --model /models/DeepSeek-R1-Distill-Qwen-1.5B --max-model-len 8K\n"
     "  sparrow serve --model r1-q8_0.gguf --host 0.0.0.0 --port 8000 --api-key secret\n"
+    "  sparrow serve --device cuda --data-parallel-size 4        four GPUs, one address\n"
     "  sparrow serve --answer-cache answers.db           greedy answers are kept across starts\n"
     "  sparrow serve --host 0.0.0.0 --api-key-file keys.txt --ssl-certfile cert.pem --ssl-keyfile "
     "key.pem\n"

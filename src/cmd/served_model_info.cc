@@ -80,8 +80,15 @@ api::ModelInfo served_model_info(const OptionValues& values, const ModelSession&
     info.generation.eos_token_ids = session.generation.eos_token_ids;
   }
   info.max_model_len = session.executor->limits().max_context_tokens;
-  info.memory_budget_bytes = session.executor->memory_budget_bytes();
-  info.device_health = device_health_reader(session.gpu_pci_bus_id);
+  std::vector<api::ReadDeviceHealth> health = {device_health_reader(session.gpu_pci_bus_id)};
+  for (const ChosenExecutor& more : session.more_executors) {
+    health.push_back(device_health_reader(more.gpu_pci_bus_id));
+  }
+  info.device_health = worst_device_health(std::move(health));
+  for (const ModelExecutor* executor : session.executors()) {
+    info.max_model_len = std::min(info.max_model_len, executor->limits().max_context_tokens);
+    info.memory_budget_bytes += executor->memory_budget_bytes();
+  }
   info.created = unix_seconds();
   return info;
 }
