@@ -45,12 +45,12 @@ def ask_all(server, prompts):
     return answers
 
 
-def by_engine(server, name):
-    """Values of a metric by its engine label, other labels added up."""
+def by_engine(server, name, label=""):
+    """Values of a metric by its engine label, other labels added up; of the series with `label`, if one is given."""
     values = {}
     for line in server.request("GET", "/metrics")[2].splitlines():
         found = re.match(rf'{re.escape(name)}{{.*engine="(\d+)".*}} (\S+)$', line)
-        if found:
+        if found and label in line:
             values[int(found.group(1))] = values.get(int(found.group(1)), 0) + float(found.group(2))
     return values
 
@@ -111,8 +111,10 @@ def test_clients_that_leave_free_both_engines(model):
         streams = [Stream(server) for _ in range(6)]
         assert all(value > 0 for value in by_engine(server, "vllm:num_requests_running").values())
         for stream in streams:
-            stream._connection.sock.close()
+            stream.leave()
         server.wait_until_idle()
+        ended = by_engine(server, "vllm:request_success_total", 'finished_reason="abort"')
+        assert sum(ended.values()) == 6 and min(ended.values()) > 0, ended
 
 
 def test_drain_finishes_what_runs_on_every_engine(model):

@@ -1,4 +1,5 @@
 """How a server ends: by signal, by the admin endpoint, after so many requests."""
+import http.client
 import json
 import signal
 import socket
@@ -32,8 +33,12 @@ class Stream:
         self._begun.set()
         try:
             self.text += response.read().decode(errors="replace")
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass
+
+    def leave(self):
+        self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join(120)
 
     def whole(self):
         self._thread.join(120)

@@ -202,7 +202,10 @@ void Generation::take(const StreamEvent& event) {
   const uint64_t prompt = event.request_id - request_ids_.front();
   CHECK(prompt < request_ids_.size());
   CHECK(event.choice >= 0 && event.choice < choices_per_prompt_);
-  if (auto error = error_from_finish(event.finish, retry_after_ms(engine_.snapshot()))) {
+  // Of the last event only: a look at the engines is dear beside a token.
+  const int64_t retry_ms =
+      event.finish == FinishReason::kNone ? 0 : retry_after_ms(engine_.snapshot());
+  if (auto error = error_from_finish(event.finish, retry_ms)) {
     return fail(*error, finish_reason_name(event.finish));
   }
   if (!first_token_ && !event.tokens.empty()) first_token_ = clock_.now();
