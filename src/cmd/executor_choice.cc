@@ -91,19 +91,20 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
 
 }  // namespace
 
-// Null for the CPU: "auto" says why no GPU can be used, "cuda" fails.
-Result<std::unique_ptr<GpuDevice>> ExecutorChoice::choose_gpu() const {
+// Null for the CPU: "auto" says why no GPU can be used, "cuda" fails. All engines compute on what
+// the first one got.
+Result<std::unique_ptr<GpuDevice>> ExecutorChoice::choose_gpu() {
   const std::string& wanted = values_.text("device");
-  if (wanted == "cpu") return std::unique_ptr<GpuDevice>();
+  if (wanted == "cpu" || uses_cpu_) return std::unique_ptr<GpuDevice>();
   // Some cards are too few; none at all is the usual case below.
   if (const int num_cards = num_cuda_devices(); num_cards > 0) {
     RETURN_IF_ERROR(check_cards_for(needs_.num_replicas, num_cards));
   }
   Result<std::unique_ptr<GpuDevice>> device = open_cuda_device(num_made_);
   if (device.ok()) return device;
-  if (wanted == "cuda") {
+  if (wanted == "cuda" || num_made_ > 0) {
     return unavailable(
-        fmt::format("--device cuda: {}. --device cpu works everywhere", device.message()));
+        fmt::format("--device {}: {}. --device cpu works everywhere", wanted, device.message()));
   }
   log_info("--device auto takes the CPU: {}", device.message());
   return std::unique_ptr<GpuDevice>();
@@ -151,6 +152,7 @@ Result<ChosenExecutor> ExecutorChoice::make_next(const TensorSource& source) {
     if (!executor.ok()) return with_memory_holders(executor.status(), pci_bus_id);
     return ChosenExecutor{std::move(executor).value(), std::move(pci_bus_id)};
   }
+  uses_cpu_ = true;
   ASSIGN_OR_RETURN(CpuExecutorOptions options, cpu_options());
   options.disallowed_tokens = disallowed_tokens_;
   ASSIGN_OR_RETURN(std::unique_ptr<CpuExecutor> executor, make_cpu_executor(config, options));
@@ -160,8 +162,9 @@ Result<ChosenExecutor> ExecutorChoice::make_next(const TensorSource& source) {
 Result<ChosenExecutor> ExecutorChoice::load_next(TensorSource& source) {
   const auto explained = [&](const Status& status) {
     if (needs_.num_replicas == 1 || status.code() != StatusCode::kResourceExhausted) return status;
-    return resource_exhausted(fmt::format("--data-parallel-size {}, replica {}: {}",
-                                          needs_.num_replicas, num_made_, status.message()));
+    return resource_exhausted(
+        fmt::format("--data-parallel-size {}, engine {}{}: {}", needs_.num_replicas, num_made_,
+                    uses_cpu_ ? " with its share of the memory" : "", status.message()));
   };
   Result<ChosenExecutor> chosen = make_next(source);
   if (!chosen.ok()) return explained(chosen.status());

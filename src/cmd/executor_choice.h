@@ -49,13 +49,14 @@ class ExecutorChoice {
 
  private:
   Result<ChosenExecutor> make_next(const TensorSource& source);
-  Result<std::unique_ptr<GpuDevice>> choose_gpu() const;
+  Result<std::unique_ptr<GpuDevice>> choose_gpu();
   Result<CpuExecutorOptions> cpu_options();
 
   const OptionValues& values_;
   const SessionNeeds needs_;
   const std::vector<TokenId> disallowed_tokens_;
   int num_made_ = 0;
+  bool uses_cpu_ = false;
   // Of the CPU, for all of them; chosen with the first.
   ComputeThreads threads_;
   int64_t memory_bytes_ = 0;

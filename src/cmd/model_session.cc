@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "model/cpu_executor.h"
+
 namespace sparrow {
 namespace {
 
@@ -73,7 +74,7 @@ void log_memory_of_all(const ModelSession& session) {
     if (cpu == nullptr) return;
     bytes += cpu->memory_plan().total_bytes();
   }
-  log_info("{} replicas take {} of memory in all: each has its own copy of the weights",
+  log_info("{} engines take {} of memory in all: each has its own copy of the weights",
            session.executors().size(), size_text(bytes));
 }
 
@@ -85,7 +86,7 @@ Status load_executors(const OptionValues& values, TensorSource& source, const Se
   ExecutorChoice choice(values, needs, std::move(disallowed));
   for (int i = 0; i < needs.num_replicas; ++i) {
     const TimePoint begin = i == 0 ? session_begin : clock.now();
-    if (needs.num_replicas > 1) log_info("Replica {} of {}:", i + 1, needs.num_replicas);
+    if (needs.num_replicas > 1) log_info("Engine {}, of {}:", i, needs.num_replicas);
     ASSIGN_OR_RETURN(ChosenExecutor chosen, choice.load_next(source));
     log_plan(session, *chosen.executor, to_seconds(clock.now() - begin));
     if (i > 0) {

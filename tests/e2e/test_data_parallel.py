@@ -99,10 +99,10 @@ def test_choices_of_one_request_are_together(pair):
     assert sum(after[i] != before[i] for i in (0, 1)) == 1
 
 
-def test_log_says_what_each_replica_takes(pair):
+def test_log_says_what_each_engine_takes(pair):
     lines = "\n".join(pair.lines)
-    assert "Replica 1 of 2" in lines and "Replica 2 of 2" in lines
-    assert re.search(r"2 replicas take \S+ [MG]B of memory in all", lines)
+    assert "Engine 0, of 2" in lines and "Engine 1, of 2" in lines
+    assert re.search(r"2 engines take \S+ [MG]B of memory in all", lines)
     assert len(re.findall(r"Loaded model .* \(\S+, 1 threads\)", lines)) == 2, "two threads are divided"
 
 
@@ -162,11 +162,11 @@ def test_nonsense_is_refused_in_one_line(model, arguments, parts):
 
 
 def test_memory_that_does_not_suffice_names_the_flag(model):
-    """Half of what is free is less than this cache; one replica alone would have found room for it."""
+    """Half of what is free is less than this cache."""
     with open("/proc/meminfo") as info:
         free = int(re.search(r"MemAvailable:\s*(\d+)", info.read()).group(1)) * 1024
     done = run_cli("serve", "--model", model, "--port", "0", "--threads", 2, "-dp", 2, "--max-model-len", 2048,
                    "--kv-cache-memory-bytes", int(free * 0.6), timeout=120)
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "--data-parallel-size 2, replica 0" in errors[0] and "available" in errors[0], done.stderr
+    assert len(errors) == 1 and "--data-parallel-size 2, engine 0 with its share" in errors[0] and "available" in errors[0], done.stderr
