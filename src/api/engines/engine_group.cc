@@ -51,7 +51,9 @@ EngineGroup::Looked EngineGroup::look(TimePoint now) const {
       looked.not_stuck &= ~bit(i);
     } else if (load.breaker == BreakerState::kClosed && !load.failed) {
       looked.working |= bit(i);
-    } else if (!load.failed && now >= load.breaker_retry_at) {
+    } else if (load.failed) {
+      looked.failed |= bit(i);
+    } else if (now >= load.breaker_retry_at) {
       looked.wants_probe |= bit(i);
     }
   }
@@ -63,12 +65,14 @@ EngineGroup::Looked EngineGroup::look(TimePoint now) const {
 // Engines log what happens to them, not which of several they are.
 void EngineGroup::log_changes(const Looked& looked) const {
   const Mask changed = logged_working_.exchange(looked.working) ^ looked.working;
+  const Mask newly_failed = ~logged_failed_.exchange(looked.failed) & looked.failed;
   for (size_t i = 0; i < engines_.size(); ++i) {
-    if ((changed & bit(i)) == 0) continue;
-    if ((looked.working & bit(i)) != 0) {
+    if ((newly_failed & bit(i)) != 0) {
+      log_error("engine {}: has given up, others get its requests: a restart is due", i);
+    } else if ((changed & bit(i)) == 0 || (looked.failed & bit(i)) != 0) {
+      continue;
+    } else if ((looked.working & bit(i)) != 0) {
       log_info("engine {}: takes requests again", i);
-    } else if (looked.loads[i].load.failed) {
-      log_error("engine {}: has given up and gets no more requests: a restart is due", i);
     } else {
       log_warning("engine {}: {}, others get its requests", i,
                   looked.loads[i].load.breaker == BreakerState::kClosed ? "stuck" : "failing");
@@ -98,11 +102,9 @@ void EngineGroup::reserve(size_t engine, uint64_t num_steps, const Request& requ
 // -1: none is left to try.
 int EngineGroup::pick(const Request& request, const PrefixAffinity::Prefix& prefix, Mask tried) {
   Looked looked = look(clock_.now());
-  Mask open = 0;
-  for (const Mask candidates : {looked.wants_probe, looked.working, looked.not_stuck}) {
-    open = candidates & ~tried;
-    if (open != 0) break;
-  }
+  const Mask usual = looked.working != 0 ? looked.working : looked.not_stuck;
+  Mask open = looked.wants_probe & ~tried;
+  if (open == 0) open = usual & ~tried;
   if (open == 0) return -1;
   open_only(open, looked.loads);
   share_pace(looked.loads);

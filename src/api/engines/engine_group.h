@@ -55,6 +55,7 @@ class EngineGroup final : public EnginePort {
     std::vector<EngineLoad> loads;
     Mask working = 0;
     Mask wants_probe = 0;
+    Mask failed = 0;
     Mask not_stuck = 0;  // all if all are
   };
   // Work sent to an engine while it computed one step; as in AdmissionControl.
@@ -73,6 +74,7 @@ class EngineGroup final : public EnginePort {
   const EngineGroupOptions options_;
   const Clock& clock_;
   mutable std::atomic<Mask> logged_working_;
+  mutable std::atomic<Mask> logged_failed_{0};
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   PrefixAffinity affinity_;

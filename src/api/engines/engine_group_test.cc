@@ -192,6 +192,39 @@ TEST_F(EngineGroupTest, EngineThatGaveUp_GetsNothingWhileAnotherWorks) {
   EXPECT_EQ(group_->snapshot().breaker, BreakerState::kClosed);
 }
 
+// Who finds the working engines full is told so, and is no probe for one that fails.
+TEST_F(EngineGroupTest, FullAndFailing_IsRefusedAsFull) {
+  make(3);
+  engines_[0]->refusal = resource_exhausted("full");
+  open_breaker(1, -1);
+  engines_[1]->state.failed = true;
+  open_breaker(2, 5000);
+  EXPECT_EQ(submit().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(counts(), (std::vector<size_t>{0, 0, 0}));
+  EXPECT_EQ(engines_[1]->num_refused + engines_[2]->num_refused, 0);
+}
+
+TEST_F(EngineGroupTest, Log_SaysOnceWhatBecameOfAnEngine) {
+  make(2);
+  const auto log_of = [&](auto&& change) {
+    ::testing::internal::CaptureStderr();
+    change();
+    for (int i = 0; i < 3; ++i) (void)group_->snapshot();
+    const std::string log = ::testing::internal::GetCapturedStderr();
+    EXPECT_LE(std::count(log.begin(), log.end(), '\n'), 1) << log;
+    return log;
+  };
+  EXPECT_NE(log_of([&] { open_breaker(1, 5000); }).find("engine 1: failing"), std::string::npos);
+  EXPECT_NE(log_of([&] { engines_[1]->state.failed = true; }).find("engine 1: has given up"),
+            std::string::npos);
+  EXPECT_EQ(log_of([&] { clock_.advance(from_ms(9000)); }), "");
+  EXPECT_NE(log_of([&] {
+              engines_[1]->state.failed = false;
+              engines_[1]->state.breaker = BreakerState::kClosed;
+            }).find("engine 1: takes requests again"),
+            std::string::npos);
+}
+
 TEST_F(EngineGroupTest, StuckEngine_GetsNothingWhileAnotherWorks) {
   make(3);
   hang(1);
