@@ -17,6 +17,8 @@ const GpuKernels& kernel_table() {
       .rms_norm = rms_norm,
       .linear = linear,
       .gated_linear = gated_linear,
+      .silu_multiply = silu_multiply,
+      .expand_matrix = expand_matrix,
       .rope_store = rope_store,
       .attention = attention,
       .attention_combine = attention_combine,

@@ -34,6 +34,8 @@ struct GpuKernels {
   void (*rms_norm)(GpuStream, const RmsNormArgs&) = nullptr;
   void (*linear)(GpuStream, const LinearArgs&) = nullptr;
   void (*gated_linear)(GpuStream, const GatedLinearArgs&) = nullptr;
+  void (*silu_multiply)(GpuStream, const SiluMultiplyArgs&) = nullptr;
+  void (*expand_matrix)(GpuStream, const ExpandMatrixArgs&) = nullptr;
   void (*rope_store)(GpuStream, const RopeStoreArgs&) = nullptr;
   void (*attention)(GpuStream, const GpuAttentionArgs&) = nullptr;
   void (*attention_combine)(GpuStream, const GpuAttentionArgs&) = nullptr;

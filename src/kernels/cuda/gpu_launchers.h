@@ -11,6 +11,8 @@ void embed(GpuStream stream, const EmbedArgs& args);
 void rms_norm(GpuStream stream, const RmsNormArgs& args);
 void linear(GpuStream stream, const LinearArgs& args);
 void gated_linear(GpuStream stream, const GatedLinearArgs& args);
+void silu_multiply(GpuStream stream, const SiluMultiplyArgs& args);
+void expand_matrix(GpuStream stream, const ExpandMatrixArgs& args);
 void rope_store(GpuStream stream, const RopeStoreArgs& args);
 void attention(GpuStream stream, const GpuAttentionArgs& args);
 void attention_combine(GpuStream stream, const GpuAttentionArgs& args);

@@ -13,8 +13,7 @@
 // shape, the format, has_matrix_units and whether there are at most 8 rows of x. Each sums the
 // products of an output in an order of its own, which depends on the shape and the format alone: a
 // row's result has the same bits whatever the other rows are and, with the same kernel, however
-// many. A library's product (cuBLASLt) would be one more choice there, for many rows of plain
-// formats.
+// many. For many rows a library may compute instead (product_library.h); the executor knows when.
 
 #include <cstdint>
 
@@ -59,6 +58,24 @@ struct GatedLinearArgs {
   int32_t num_rows = 0;
   void* out = nullptr;            // [num_rows][rows] of x_type
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
+};
+
+// out[t][i] = silu(in[t][i]) * in[t][n + i] for i < n, in fp32, rounded to type: what a gated product
+// does where gate and up were computed as one matrix.
+struct SiluMultiplyArgs {
+  const void* in = nullptr;  // [num_rows][2 n] of type
+  void* out = nullptr;       // [num_rows][n] of type
+  GpuFloat type = GpuFloat::kBF16;
+  int32_t num_rows = 0;
+  int32_t n = 0;
+};
+
+// out[r][k] = the value of an integer matrix, rounded to type: for products of many rows by a library
+// that knows 16 bits only.
+struct ExpandMatrixArgs {
+  GpuMatrix matrix;     // kInt8 or kInt4
+  void* out = nullptr;  // [rows][cols] of type
+  GpuFloat type = GpuFloat::kBF16;
 };
 
 // out[t] = the row of the embedding that token t names, as fp32.
