@@ -60,8 +60,8 @@ struct GatedLinearArgs {
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
 };
 
-// out[t][i] = silu(in[t][i]) * in[t][n + i] for i < n, in fp32, rounded to type: what a gated product
-// does where gate and up were computed as one matrix.
+// out[t][i] = silu(in[t][i]) * in[t][n + i] for i < n, in fp32, rounded to type: what a gated
+// product does where gate and up were computed as one matrix.
 struct SiluMultiplyArgs {
   const void* in = nullptr;  // [num_rows][2 n] of type
   void* out = nullptr;       // [num_rows][n] of type
@@ -70,8 +70,8 @@ struct SiluMultiplyArgs {
   int32_t n = 0;
 };
 
-// out[r][k] = the value of an integer matrix, rounded to type: for products of many rows by a library
-// that knows 16 bits only.
+// out[r][k] = the value of an integer matrix, rounded to type: for products of many rows by a
+// library that knows 16 bits only.
 struct ExpandMatrixArgs {
   GpuMatrix matrix;     // kInt8 or kInt4
   void* out = nullptr;  // [rows][cols] of type

@@ -14,9 +14,11 @@
 #include "model/cuda/gpu_forward.h"
 #include "model/cuda/gpu_head.h"
 #include "model/cuda/gpu_kv_cache.h"
+#include "model/cuda/gpu_products.h"
 #include "model/cuda/gpu_staging.h"
 #include "model/cuda/gpu_step_runner.h"
 #include "model/cuda/gpu_weights.h"
+#include "model/cuda/product_trials.h"
 #include "model/plan_checks.h"
 
 namespace sparrow {
@@ -24,6 +26,42 @@ namespace {
 
 void throw_unless_ok(const Status& status) {
   if (!status.ok()) throw std::runtime_error(status.message());
+}
+
+// Null: not wanted, or "auto" and not found; options.product_library is then "off".
+Result<std::unique_ptr<GpuProductLibrary>> open_library(GpuDevice& device,
+                                                        GpuExecutorOptions& options) {
+  if (options.product_library == "off") return std::unique_ptr<GpuProductLibrary>();
+  const bool is_auto = options.product_library == "auto";
+  Result<std::unique_ptr<GpuProductLibrary>> library =
+      device.open_product_library(is_auto ? "" : options.product_library);
+  if (library.ok() || !is_auto) return library;
+  log_info("No product library, our own kernels compute everything (slower for prompts): {}",
+           library.message());
+  options.product_library = "off";
+  return std::unique_ptr<GpuProductLibrary>();
+}
+
+// Without the library, and `library` null, where "auto" would cost too much of the KV cache.
+Result<GpuMemoryPlan> plan_with_library(const TensorSource& source, const GpuDevice& device,
+                                        std::unique_ptr<GpuProductLibrary>& library,
+                                        GpuExecutorOptions& options) {
+  constexpr double kLeastShare = 0.9;
+  Result<GpuMemoryPlan> plan = plan_gpu_memory(source.config(), options, device.info(), &source);
+  if (options.product_library != "auto") return plan;
+  GpuExecutorOptions without = options;
+  without.product_library = "off";
+  Result<GpuMemoryPlan> other = plan_gpu_memory(source.config(), without, device.info(), &source);
+  if (!other.ok()) return other;
+  const auto least = static_cast<int64_t>(kLeastShare * static_cast<double>(other->kv_tokens()));
+  if (plan.ok() && plan->max_context == other->max_context && plan->kv_tokens() >= least) {
+    return plan;
+  }
+  log_info("{} is left out: its memory would cost more than a tenth of the KV cache",
+           library->name());
+  library.reset();
+  options = std::move(without);
+  return other;
 }
 
 }  // namespace
@@ -43,6 +81,7 @@ struct GpuExecutor::Impl {
   static size_t turn_of(Ticket ticket) { return static_cast<size_t>(ticket % 2); }
   void drop_slots(const BatchPlan& batch);
   Status prepare(const TensorSource& source);
+  Status choose_products(std::byte* base);
   GpuWorkspace workspace_at(std::byte* base) const;
 
   // The device goes last; what is below lies in its memory.
@@ -53,6 +92,8 @@ struct GpuExecutor::Impl {
   std::optional<GpuStaging> staging;
   GpuBuffer workspace;
   std::optional<GpuWeights> weights;
+  std::unique_ptr<GpuProductLibrary> library;  // null: our kernels compute all products
+  std::optional<GpuProducts> products;
   std::optional<GpuKvCache> cache;
   std::optional<GpuHead> head;
   std::optional<GpuForward> forward;
@@ -85,6 +126,23 @@ GpuWorkspace GpuExecutor::Impl::workspace_at(std::byte* base) const {
   return out;
 }
 
+Status GpuExecutor::Impl::choose_products(std::byte* base) {
+  const GpuWorkspaceLayout& layout = plan.workspace;
+  const GpuProductScratch scratch = {layout.gate_up.in<void>(base), layout.expanded.in<void>(base)};
+  products.emplace(*device, plan.sizes.max_rows, plan.sizes.max_logit_rows, scratch);
+  if (library == nullptr) return ok_status();
+  library->set_workspace(layout.product_workspace.in<void>(base),
+                         static_cast<size_t>(layout.product_workspace.bytes));
+  const GpuWorkspace buffers = workspace_at(base);
+  const GpuFloat type = GpuForward::activation_type(*weights, *device);
+  const ProductTrialScene scene = {config,         *device, *staging,
+                                   *weights,       buffers, scratch,
+                                   head->logits(), type,    options.product_library_margin};
+  ASSIGN_OR_RETURN(const std::string line, sparrow::choose_products(scene, *library, *products));
+  log_info("{}", line);
+  return ok_status();
+}
+
 // Takes the memory of the plan and fills what a step finds there.
 Status GpuExecutor::Impl::prepare(const TensorSource& source) {
   constexpr int64_t kSmallestStaging = 1 << 20;
@@ -112,7 +170,9 @@ Status GpuExecutor::Impl::prepare(const TensorSource& source) {
     RETURN_IF_ERROR(staging->upload(rope + int64_t{begin} * config.head_dim, table.data(),
                                     table.size() * sizeof(float)));
   }
-  forward.emplace(config, *device, *weights, *cache, workspace_at(base), rope, head->last_tokens());
+  RETURN_IF_ERROR(choose_products(base));
+  forward.emplace(config, *device, *weights, *cache, *products, workspace_at(base), rope,
+                  head->last_tokens());
   runner.emplace(*device, *forward, *staging, layout.step_data.in<void>(base), plan.sizes);
   if (!options.enforce_eager) RETURN_IF_ERROR(runner->capture_graphs(head->logits()));
   return device->synchronize();
@@ -237,7 +297,8 @@ Result<std::unique_ptr<GpuExecutor>> make_gpu_executor(std::unique_ptr<GpuDevice
   if (!options.plain_format && !device->info().has_bf16_matrix_units()) {
     options.plain_format = GpuWeightFormat::kF16;
   }
-  ASSIGN_OR_RETURN(GpuMemoryPlan plan, plan_gpu_memory(config, options, device->info(), &source));
+  ASSIGN_OR_RETURN(std::unique_ptr<GpuProductLibrary> library, open_library(*device, options));
+  ASSIGN_OR_RETURN(GpuMemoryPlan plan, plan_with_library(source, *device, library, options));
   for (const TokenId token : options.disallowed_tokens) {
     if (token < 0 || token >= config.vocab_size) {
       return invalid_argument("a disallowed token lies outside the vocabulary");
@@ -247,6 +308,7 @@ Result<std::unique_ptr<GpuExecutor>> make_gpu_executor(std::unique_ptr<GpuDevice
   impl->config = config;
   impl->options = options;
   impl->plan = std::move(plan);
+  impl->library = std::move(library);
   for (GpuExecutor::Impl::Step& step : impl->steps) {
     ASSIGN_OR_RETURN(step.done, device->create_event());
     const auto rows = static_cast<size_t>(options.max_batch_tokens);

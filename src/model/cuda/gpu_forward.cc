@@ -5,29 +5,26 @@
 #include "model/rope_frequencies.h"
 
 namespace sparrow {
-namespace {
 
-// That of the weights where they have one: products of two types take the slow kernels.
-GpuFloat activation_type(const GpuWeights& weights, bool has_bf16) {
+GpuFloat GpuForward::activation_type(const GpuWeights& weights, const GpuDevice& device) {
   const bool is_f16 = weights.layers.front().gate.format == GpuWeightFormat::kF16;
-  return is_f16 || !has_bf16 ? GpuFloat::kF16 : GpuFloat::kBF16;
+  return is_f16 || !device.info().has_bf16_matrix_units() ? GpuFloat::kF16 : GpuFloat::kBF16;
 }
 
-}  // namespace
-
 GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWeights& weights,
-                       const GpuKvCache& cache, const GpuWorkspace& workspace, const float* rope,
-                       const int32_t* last_tokens)
+                       const GpuKvCache& cache, GpuProducts& products,
+                       const GpuWorkspace& workspace, const float* rope, const int32_t* last_tokens)
     : config_(config),
       device_(device),
       kernels_(device.kernels()),
       weights_(weights),
       cache_(cache),
+      products_(products),
       workspace_(workspace),
       rope_(rope),
       last_tokens_(last_tokens),
       has_matrix_units_(device.info().has_bf16_matrix_units()),
-      float_(activation_type(weights, has_matrix_units_)) {}
+      float_(activation_type(weights, device)) {}
 
 std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t first_position,
                                           int32_t num_positions) {
@@ -92,7 +89,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   qkv.out_stride = config_.q_size() + 2 * config_.kv_size();
   for (const GpuMatrix& matrix : layer.qkv) {
     qkv.matrix = matrix;
-    kernels_.linear(stream, qkv);
+    products_.linear(ProductSite::kQkv, qkv);
     qkv.bias += matrix.rows;
     qkv.out += matrix.rows;
   }
@@ -137,11 +134,10 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   o.out = workspace_.x;
   o.out_stride = config_.hidden_size;
   o.add_to_out = true;
-  kernels_.linear(stream, o);
+  products_.linear(ProductSite::kO, o);
 }
 
 void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
-  const GpuStream stream = device_.stream();
   queue_norm(layer.ffn_norm, num_rows);
   // activated = silu(h Wgate^T) * (h Wup^T): [T][I]
   GatedLinearArgs gated;
@@ -152,7 +148,7 @@ void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
   gated.has_matrix_units = has_matrix_units_;
   gated.num_rows = num_rows;
   gated.out = workspace_.activated;
-  kernels_.gated_linear(stream, gated);
+  products_.gated(gated);
   // x = x + activated Wdown^T
   LinearArgs down;
   down.matrix = layer.down;
@@ -163,7 +159,7 @@ void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
   down.out = workspace_.x;
   down.out_stride = config_.hidden_size;
   down.add_to_out = true;
-  kernels_.linear(stream, down);
+  products_.linear(ProductSite::kDown, down);
 }
 
 // logits = rms(x, g) Wlm^T: [R][V]
@@ -186,7 +182,7 @@ void GpuForward::queue_logits(const int32_t* row_of, int32_t num_rows, float* lo
   head.num_rows = num_rows;
   head.out = logits;
   head.out_stride = config_.vocab_size;
-  kernels_.linear(device_.stream(), head);
+  products_.linear(ProductSite::kHead, head);
 }
 
 }  // namespace sparrow

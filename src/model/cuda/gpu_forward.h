@@ -16,6 +16,7 @@
 #include "kernels/cuda/gpu_buffer.h"
 #include "kernels/cuda/gpu_kernels.h"
 #include "model/cuda/gpu_kv_cache.h"
+#include "model/cuda/gpu_products.h"
 #include "model/cuda/gpu_step_data.h"
 #include "model/cuda/gpu_weights.h"
 #include "model/model_config.h"
@@ -40,8 +41,11 @@ class GpuForward {
  public:
   // The references outlive it. last_tokens: what a pending token stands for, by slot.
   GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWeights& weights,
-             const GpuKvCache& cache, const GpuWorkspace& workspace, const float* rope,
-             const int32_t* last_tokens);
+             const GpuKvCache& cache, GpuProducts& products, const GpuWorkspace& workspace,
+             const float* rope, const int32_t* last_tokens);
+
+  // Of activations: that of the weights where they have one, products of two types are slow.
+  static GpuFloat activation_type(const GpuWeights& weights, const GpuDevice& device);
 
   // max_item_rows: of any attention item of the step.
   void queue_layers(const GpuStepData& data, int32_t max_item_rows);
@@ -63,6 +67,7 @@ class GpuForward {
   const GpuKernels& kernels_;
   const GpuWeights& weights_;
   const GpuKvCache& cache_;
+  GpuProducts& products_;
   const GpuWorkspace workspace_;
   const float* rope_;
   const int32_t* last_tokens_;

@@ -59,6 +59,18 @@ Result<std::string> weights_text(const TensorSource& source, const GpuExecutorOp
   return fmt::format("{}, head {}, embedding {}", layer, head, embedding);
 }
 
+bool has_integer_layers(const TensorSource& source, const GpuExecutorOptions& options) {
+  const bool tied = source.config().tied_embeddings;
+  for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
+    if (layout.is_vector || layout.name.rfind("model.layers.", 0) != 0) continue;
+    const Result<SourceTensor> tensor = source.describe(layout.name);
+    if (!tensor.ok()) continue;  // told when the bytes are counted
+    const GpuWeightFormat type = gpu_matrix_format(layout.name, *tensor, tied, options).type;
+    if (type == GpuWeightFormat::kInt8 || type == GpuWeightFormat::kInt4) return true;
+  }
+  return false;
+}
+
 // Options are checked, the share is free.
 class Planner {
  public:
@@ -69,6 +81,7 @@ class Planner {
         device_(device),
         source_(source),
         weights_bytes_(weights_bytes),
+        expands_matrices_(has_integer_layers(source, options)),
         budget_(share_of(options.memory_utilization, device.total_bytes)),
         block_bytes_(gpu_kv_bytes_per_token(config, options.kv_type) * kAttentionBlockTokens) {
     if (!options.enforce_eager) {
@@ -79,6 +92,7 @@ class Planner {
     }
     reserve_bytes_ =
         kGpuContextBytes + kGpuContextBytesPerSm * device.num_sms + kGpuGraphBytes * num_graphs_;
+    if (has_library()) reserve_bytes_ += kGpuLibraryBytes;
   }
 
   Result<GpuMemoryPlan> plan() const {
@@ -107,12 +121,21 @@ class Planner {
     return std::min<int64_t>(num_blocks * kAttentionBlockTokens, config_.max_position);
   }
 
+  bool has_library() const { return options_.product_library != "off"; }
+
   GpuWorkspaceSizes sizes_for(int64_t context) const {
     GpuWorkspaceSizes sizes;
     sizes.max_rows = options_.max_batch_tokens;
     sizes.max_logit_rows = std::min(options_.max_logit_rows, options_.max_batch_tokens);
     sizes.num_slots = options_.num_slots;
     sizes.max_graph_rows = max_graph_rows_;
+    if (has_library()) {
+      constexpr int kHopper = 9;
+      sizes.product_workspace_bytes = device_.compute_major >= kHopper
+                                          ? kGpuProductWorkspaceBytes
+                                          : kGpuProductWorkspaceBytesBeforeHopper;
+      sizes.expands_matrices = expands_matrices_;
+    }
     sizes.attention.num_kv_heads = config_.num_kv_heads;
     sizes.attention.num_sms = device_.num_sms;
     sizes.attention.max_rows = options_.max_batch_tokens;
@@ -248,6 +271,7 @@ class Planner {
   const GpuDeviceInfo& device_;
   const TensorSource& source_;
   const int64_t weights_bytes_;
+  const bool expands_matrices_;
   const int64_t budget_;
   const int64_t block_bytes_;
   int32_t max_graph_rows_ = 0;  // logits of a graph's rows are held at once

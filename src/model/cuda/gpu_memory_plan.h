@@ -27,6 +27,11 @@ class TensorSource;
 // cards and 0.6 GB on an H100, and the driver keeps local memory for every resident thread.
 inline constexpr int64_t kGpuContextBytes = int64_t{128} << 20;
 inline constexpr int64_t kGpuContextBytesPerSm = int64_t{3} << 20;
+// What a product library takes beside its workspace once it has run: its kernels.
+inline constexpr int64_t kGpuLibraryBytes = int64_t{96} << 20;
+// NVIDIA's advice for cuBLAS on Hopper; older cards are content with 4 MiB.
+inline constexpr int64_t kGpuProductWorkspaceBytes = int64_t{32} << 20;
+inline constexpr int64_t kGpuProductWorkspaceBytesBeforeHopper = int64_t{4} << 20;
 // Of one captured graph of some 150 kernels.
 inline constexpr int64_t kGpuGraphBytes = int64_t{2} << 20;
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/ids.h"
@@ -27,6 +28,11 @@ struct GpuExecutorOptions {
   // The same bits for a sequence whatever it is batched with; costs speed at small batches, and
   // memory for attention partials that grows with max_context.
   bool batch_invariant = false;
+  // Products of more than 8 rows may go to the vendor's library: "off", "auto" (where it is found
+  // and its memory costs at most a tenth of the KV cache), or the path of libcublasLt.
+  std::string product_library = "off";
+  // It computes what took it less than this share of our kernels' time when both were tried.
+  double product_library_margin = 0.95;
   // Ids without a token (padding rows of the head): never sampled.
   std::vector<TokenId> disallowed_tokens;
 

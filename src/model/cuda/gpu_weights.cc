@@ -164,6 +164,26 @@ Status Loader::fill(const std::string& name, int64_t first_row, const GpuMatrixF
   return ok_status();
 }
 
+// The upper and the lower rows.
+std::vector<GpuMatrix> halves_of(const GpuMatrix& matrix) {
+  GpuMatrix upper = matrix;
+  upper.rows /= 2;
+  GpuMatrix lower = upper;
+  const int64_t num_values = int64_t{upper.rows} * upper.cols;
+  const auto bytes_of = [&](int64_t bits) { return num_values * bits / 8; };
+  const auto behind = [](const void* begin, int64_t bytes) -> const void* {
+    return begin == nullptr ? nullptr : static_cast<const std::byte*>(begin) + bytes;
+  };
+  const bool is_int4 = matrix.format == GpuWeightFormat::kInt4;
+  const bool is_int8 = matrix.format == GpuWeightFormat::kInt8;
+  lower.values = behind(upper.values, bytes_of(is_int4 ? 4 : (is_int8 ? 8 : 16)));
+  if (matrix.group == 0) return {upper, lower};
+  const int64_t num_groups = num_values / matrix.group;
+  lower.scales = behind(upper.scales, num_groups * (matrix.has_f32_scales ? 4 : 2));
+  if (upper.zeros != nullptr) lower.zeros = upper.zeros + num_groups;
+  return {upper, lower};
+}
+
 Status load_layer(Loader& loader, int32_t index, GpuLayerWeights& layer) {
   const std::string prefix = fmt::format("model.layers.{}.", index);
   const auto names = [&](std::initializer_list<const char*> suffixes) {
@@ -180,8 +200,11 @@ Status load_layer(Loader& loader, int32_t index, GpuLayerWeights& layer) {
                    loader.stacked(names({"self_attn.q_proj.weight", "self_attn.k_proj.weight",
                                          "self_attn.v_proj.weight"})));
   ASSIGN_OR_RETURN(layer.o, loader.matrix(prefix + "self_attn.o_proj.weight"));
-  ASSIGN_OR_RETURN(layer.gate, loader.matrix(prefix + "mlp.gate_proj.weight"));
-  ASSIGN_OR_RETURN(layer.up, loader.matrix(prefix + "mlp.up_proj.weight"));
+  ASSIGN_OR_RETURN(std::vector<GpuMatrix> gate_up,
+                   loader.stacked(names({"mlp.gate_proj.weight", "mlp.up_proj.weight"})));
+  if (gate_up.size() == 1) gate_up = halves_of(gate_up.front());
+  layer.gate = gate_up[0];
+  layer.up = gate_up[1];
   if (layer.gate.format != layer.up.format || layer.gate.group != layer.up.group ||
       layer.gate.has_f32_scales != layer.up.has_f32_scales ||
       (layer.gate.zeros == nullptr) != (layer.up.zeros == nullptr)) {
