@@ -83,6 +83,7 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
   ASSIGN_OR_RETURN(options.head_format, gpu_format_of(values, "output-tensor-type"));
   ASSIGN_OR_RETURN(options.embedding_format, gpu_format_of(values, "token-embedding-type"));
   options.enforce_eager = values.flag("enforce-eager");
+  options.tries_products = true;
   options.product_library = values.text("gpu-product-library");
   options.memory_utilization = values.number("gpu-memory-utilization");
   options.num_slots = static_cast<int>(values.integer("max-num-seqs"));

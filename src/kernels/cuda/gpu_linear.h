@@ -34,6 +34,11 @@ struct GpuMatrix {
   bool has_f32_scales = false;
 };
 
+// The tiles of products on the matrix units, rows of W by rows of x. They change no bit of a
+// result, only the time: which is fastest depends on the shape and the card
+// (model/cuda/product_trials.h).
+enum class LinearTiles : uint8_t { kByRows, k128By64, k128By128 };  // kByRows: 64 x 32 or 64 x 64
+
 // out[t][r] = sum over k of x[t][k] * W[r][k] (+ bias[r]); fp32 sums. With add_to_out the sum is
 // added to what lies in out: the residual stream.
 struct LinearArgs {
@@ -46,6 +51,7 @@ struct LinearArgs {
   int32_t out_stride = 0;
   bool add_to_out = false;
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
+  LinearTiles tiles = LinearTiles::kByRows;
 };
 
 // out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape,
@@ -58,6 +64,7 @@ struct GatedLinearArgs {
   int32_t num_rows = 0;
   void* out = nullptr;            // [num_rows][rows] of x_type
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
+  LinearTiles tiles = LinearTiles::kByRows;
 };
 
 // out[t][i] = silu(in[t][i]) * in[t][n + i] for i < n, in fp32, rounded to type: what a gated

@@ -130,15 +130,18 @@ Status GpuExecutor::Impl::choose_products(std::byte* base) {
   const GpuWorkspaceLayout& layout = plan.workspace;
   const GpuProductScratch scratch = {layout.gate_up.in<void>(base), layout.expanded.in<void>(base)};
   products.emplace(*device, plan.sizes.max_rows, plan.sizes.max_logit_rows, scratch);
-  if (library == nullptr) return ok_status();
-  library->set_workspace(layout.product_workspace.in<void>(base),
-                         static_cast<size_t>(layout.product_workspace.bytes));
+  if (!options.tries_products || !device->info().has_bf16_matrix_units()) return ok_status();
+  if (library != nullptr) {
+    library->set_workspace(layout.product_workspace.in<void>(base),
+                           static_cast<size_t>(layout.product_workspace.bytes));
+  }
   const GpuWorkspace buffers = workspace_at(base);
   const GpuFloat type = GpuForward::activation_type(*weights, *device);
   const ProductTrialScene scene = {config,         *device, *staging,
                                    *weights,       buffers, scratch,
                                    head->logits(), type,    options.product_library_margin};
-  ASSIGN_OR_RETURN(const std::string line, sparrow::choose_products(scene, *library, *products));
+  ASSIGN_OR_RETURN(const std::string line,
+                   sparrow::choose_products(scene, library.get(), *products));
   log_info("{}", line);
   return ok_status();
 }

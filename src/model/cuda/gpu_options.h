@@ -28,8 +28,11 @@ struct GpuExecutorOptions {
   // The same bits for a sequence whatever it is batched with; costs speed at small batches, and
   // memory for attention partials that grows with max_context.
   bool batch_invariant = false;
-  // Products of more than 8 rows may go to the vendor's library: "off", "auto" (where it is found
-  // and its memory costs at most a tenth of the KV cache), or the path of libcublasLt.
+  // Products of more than 8 rows are tried at start, in every way there is (product_trials.h). Not
+  // tried: the tiles are chosen by the number of rows alone, and no library is used.
+  bool tries_products = false;
+  // Of those trials: "off", "auto" (where it is found and its memory costs at most a tenth of the
+  // KV cache), or the path of libcublasLt.
   std::string product_library = "off";
   // It computes what took it less than this share of our kernels' time when both were tried.
   double product_library_margin = 0.95;

@@ -75,7 +75,7 @@ GpuProducts::GpuProducts(GpuDevice& device, int32_t max_rows, int32_t max_logit_
     : device_(device), scratch_(scratch) {
   for (const ProductSite site : kProductSites) {
     const int32_t most = site == ProductSite::kHead ? max_logit_rows : max_rows;
-    for (const int32_t rows : product_rows(most)) entries(site).push_back({rows, nullptr});
+    for (const int32_t rows : product_rows(most)) entries(site).push_back({.num_rows = rows});
   }
 }
 
@@ -108,6 +108,15 @@ std::vector<int32_t> GpuProducts::rows_of(ProductSite site) const {
 void GpuProducts::set_plan(ProductSite site, int32_t num_rows,
                            std::unique_ptr<GpuProductPlan> plan) {
   find_entry(site, num_rows)->plan = std::move(plan);
+}
+
+void GpuProducts::set_tiles(ProductSite site, int32_t num_rows, LinearTiles tiles) {
+  find_entry(site, num_rows)->tiles = tiles;
+}
+
+LinearTiles GpuProducts::tiles_for(ProductSite site, int32_t num_rows) {
+  const Entry* entry = num_rows > kMaxRowDots ? find_entry(site, num_rows) : nullptr;
+  return entry != nullptr ? entry->tiles : LinearTiles::kByRows;
 }
 
 std::unique_ptr<GpuProductPlan> GpuProducts::take_plan(ProductSite site, int32_t num_rows) {
@@ -154,13 +163,17 @@ void GpuProducts::linear(ProductSite site, const LinearArgs& args) {
                               {nullptr, args.x, args.bias, args.out})) {
     return;
   }
-  device_.kernels().linear(device_.stream(), args);
+  LinearArgs own = args;
+  own.tiles = tiles_for(site, args.num_rows);
+  device_.kernels().linear(device_.stream(), own);
 }
 
 void GpuProducts::gated(const GatedLinearArgs& args) {
   if (!by_library(ProductSite::kGateUp, args.gate, &args.up, args.x_type, args.num_rows,
                   {nullptr, args.x, nullptr, scratch_.gate_up})) {
-    device_.kernels().gated_linear(device_.stream(), args);
+    GatedLinearArgs own = args;
+    own.tiles = tiles_for(ProductSite::kGateUp, args.num_rows);
+    device_.kernels().gated_linear(device_.stream(), own);
     return;
   }
   SiluMultiplyArgs silu;

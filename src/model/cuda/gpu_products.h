@@ -1,7 +1,7 @@
 #pragma once
-// GpuProducts: the products of a forward pass, each by our own kernels or by a library, whichever
-// was faster for so many rows when it was tried on this card (product_trials.h). Without a library,
-// and up to 8 rows, our kernels compute everything.
+// GpuProducts: the products of a forward pass of more than 8 rows, each by our own kernel, with the
+// tiles that were fastest, or by a library, whichever won for so many rows when it was tried on
+// this card (product_trials.h). Tiles change no bit of a result; a library does.
 //
 // A library's product runs for the next larger number of rows it was tried with (product_rows()):
 // the rows behind the step's own are computed from what lies there and never read. Buffers are as
@@ -52,6 +52,7 @@ class GpuProducts {
   std::vector<int32_t> rows_of(ProductSite site) const;
   // Null: our kernels. From now on steps that need `num_rows`, one of rows_of(), take this one.
   void set_plan(ProductSite site, int32_t num_rows, std::unique_ptr<GpuProductPlan> plan);
+  void set_tiles(ProductSite site, int32_t num_rows, LinearTiles tiles);
   std::unique_ptr<GpuProductPlan> take_plan(ProductSite site, int32_t num_rows);
   bool has_plan(ProductSite site, int32_t num_rows) {
     const Entry* entry = find_entry(site, num_rows);
@@ -61,8 +62,10 @@ class GpuProducts {
  private:
   struct Entry {
     int32_t num_rows = 0;
+    LinearTiles tiles = LinearTiles::kByRows;
     std::unique_ptr<GpuProductPlan> plan;
   };
+  LinearTiles tiles_for(ProductSite site, int32_t num_rows);
   Entry* find_entry(ProductSite site, int32_t num_rows);
   std::vector<Entry>& entries(ProductSite site) { return table_[static_cast<size_t>(site)]; }
   bool by_library(ProductSite site, const GpuMatrix& matrix, const GpuMatrix* up, GpuFloat type,

@@ -28,6 +28,7 @@ GpuExecutorOptions small_options(const std::string& library) {
   options.max_batch_tokens = 24;
   options.max_context = 128;
   options.max_logit_rows = 16;
+  options.tries_products = true;
   options.product_library = library;
   options.product_library_margin = 1e9;  // whatever the clock says
   return options;
@@ -36,10 +37,10 @@ GpuExecutorOptions small_options(const std::string& library) {
 ModelConfig model_for(TensorType type) {
   ModelConfig config = small_model_config();
   if (type == TensorType::kBF16 || type == TensorType::kF16) return config;
-  config.hidden_size = 256;
-  config.intermediate_size = 256;
+  config.hidden_size = 128;  // groups of 32 in every matrix
+  config.intermediate_size = 128;
   config.num_heads = 4;
-  config.head_dim = 64;
+  config.head_dim = 32;
   return config;
 }
 
@@ -132,6 +133,23 @@ INSTANTIATE_TEST_SUITE_P(Formats, ProductLibrary,
                            return std::string(tensor_type_info(test.param).name);
                          });
 
+// Which tiles were fastest is a matter of the clock, and changes no bit.
+TEST(ProductTrials, TriedTiles_GiveTheSameLogits) {
+  std::vector<std::vector<float>> logits;
+  for (const bool tries : {false, true}) {
+    GeneratedWeights weights(model_for(TensorType::kBF16), 21, TensorType::kBF16);
+    GpuExecutorOptions options = small_options("off");
+    options.tries_products = tries;
+    const auto executor = make_loaded(make_twin_device(), weights, options);
+    ASSERT_TRUE(executor.ok()) << executor.message();
+    ExecutorDriver driver(**executor);
+    const int sequence = driver.add(weights.token_ids(21));
+    driver.step({{sequence, 21, 1}});
+    logits.push_back(driver.logits(sequence, 20));
+  }
+  EXPECT_EQ(logits[0], logits[1]);
+}
+
 // A way that fails is no way; one whose results differ is never used.
 TEST(ProductLibraryFaults, RefusingAndWrongLibraries_AreNotUsed) {
   for (const char* path : {FAKE_CUBLAS_LT_FAILS_PATH, FAKE_CUBLAS_LT_WRONG_PATH}) {
@@ -162,8 +180,8 @@ TEST(ProductLibraryMemory, Plan_CountsWhatTheLibraryNeeds) {
   const auto without = make_gpu_executor(make_twin_device(), weights, small_options("off"));
   ASSERT_TRUE(with.ok() && without.ok());
   const GpuWorkspaceLayout& layout = (*with)->memory_plan().workspace;
-  EXPECT_EQ(layout.gate_up.bytes, 24 * 2 * 256 * 2);
-  EXPECT_EQ(layout.expanded.bytes, 2 * 256 * 256 * 2);  // gate and up: as large as QKV here
+  EXPECT_EQ(layout.gate_up.bytes, 24 * 2 * 128 * 2);
+  EXPECT_EQ(layout.expanded.bytes, 2 * 128 * 128 * 2);  // gate and up: as large as QKV here
   EXPECT_EQ(layout.product_workspace.bytes, int64_t{32} << 20);
   EXPECT_EQ((*with)->memory_plan().reserve_bytes,
             (*without)->memory_plan().reserve_bytes + kGpuLibraryBytes);

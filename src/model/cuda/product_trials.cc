@@ -16,6 +16,8 @@
 namespace sparrow {
 namespace {
 
+constexpr LinearTiles kTiles[] = {LinearTiles::kByRows, LinearTiles::k128By64,
+                                  LinearTiles::k128By128};
 constexpr int kMostWays = 6;     // of the library, for one product
 constexpr int kMostInGraph = 8;  // products, each with another layer's weights
 constexpr int kRuns = 3;         // timed; the fastest counts
@@ -29,7 +31,7 @@ using Clock = std::chrono::steady_clock;
 
 class Trials {
  public:
-  Trials(const ProductTrialScene& scene, GpuProductLibrary& library, GpuProducts& products)
+  Trials(const ProductTrialScene& scene, GpuProductLibrary* library, GpuProducts& products)
       : scene_(scene), library_(library), products_(products) {}
 
   Result<std::string> run();
@@ -47,14 +49,16 @@ class Trials {
   Status fill_inputs(ProductSite site, int32_t num_rows);
   Result<double> time_us(const Queue& queue, int32_t num_rows);
   Result<std::vector<float>> result_rows(ProductSite site, const Queue& queue, int32_t num_rows);
+  Result<double> try_tiles(ProductSite site, const Queue& queue, int32_t num_rows);
+  Status try_library(ProductSite site, const Queue& queue, const GpuProduct& product,
+                     double own_us);
   Status try_rows(ProductSite site, int32_t num_rows);
-  void note(ProductSite site, int32_t num_rows, double own_us, double best_us);
 
   const ProductTrialScene& scene_;
-  GpuProductLibrary& library_;
+  GpuProductLibrary* const library_;  // null: our tiles only
   GpuProducts& products_;
   std::vector<uint16_t> pattern_;
-  // Of the site at hand: rows from which on it wins, and by how much at the most rows.
+  // Of the site at hand: rows from which on the library wins, and by how much at the most rows.
   int32_t first_rows_ = 0;
   double last_gain_ = 0;
 };
@@ -155,7 +159,6 @@ int64_t Trials::output_row_bytes(ProductSite site) const {
 // Of the first layer; others may differ, which GpuProducts sees.
 bool Trials::describe(ProductSite site, int32_t num_rows, GpuProduct& product) const {
   const GpuLayerWeights& layer = scene_.weights.layers.front();
-  if (site == ProductSite::kQkv && layer.qkv.size() != 1) return false;
   const GpuMatrix* matrix = &layer.gate;
   if (site == ProductSite::kQkv) matrix = &layer.qkv.front();
   if (site == ProductSite::kO) matrix = &layer.o;
@@ -233,23 +236,28 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
   return std::sqrt(difference / std::max(norm, 1e-30));
 }
 
-void Trials::note(ProductSite site, int32_t num_rows, double own_us, double best_us) {
-  const bool wins = products_.has_plan(site, num_rows);
-  log_debug("{} of {} rows: own {:.1f} us, library {:.1f} us: {}", product_site_name(site),
-            num_rows, own_us, best_us, wins ? "library" : "own");
-  if (!wins) return;
-  if (first_rows_ == 0) first_rows_ = num_rows;
-  last_gain_ = own_us / best_us;
+// The tiles that are fastest stay set.
+Result<double> Trials::try_tiles(ProductSite site, const Queue& queue, int32_t num_rows) {
+  double best_us = std::numeric_limits<double>::infinity();
+  LinearTiles best = LinearTiles::kByRows;
+  for (const LinearTiles tiles : kTiles) {
+    products_.set_tiles(site, num_rows, tiles);
+    ASSIGN_OR_RETURN(const double us, time_us(queue, num_rows));
+    if (us >= best_us) continue;
+    best_us = us;
+    best = tiles;
+  }
+  products_.set_tiles(site, num_rows, best);
+  return best_us;
 }
 
-Status Trials::try_rows(ProductSite site, int32_t num_rows) {
-  GpuProduct product;
-  if (!describe(site, num_rows, product)) return ok_status();
-  const Queue queue = queue_of(site);
-  ASSIGN_OR_RETURN(const double own_us, time_us(queue, num_rows));
+// Leaves the fastest way of the library in the table if it wins and is right.
+Status Trials::try_library(ProductSite site, const Queue& queue, const GpuProduct& product,
+                           double own_us) {
+  const int32_t num_rows = product.num_x_rows;
   double best_us = std::numeric_limits<double>::infinity();
   std::unique_ptr<GpuProductPlan> best;
-  for (std::unique_ptr<GpuProductPlan>& way : library_.find(product, kMostWays)) {
+  for (std::unique_ptr<GpuProductPlan>& way : library_->find(product, kMostWays)) {
     products_.set_plan(site, num_rows, std::move(way));
     const Result<double> way_us = time_us(queue, num_rows);
     std::unique_ptr<GpuProductPlan> tried = products_.take_plan(site, num_rows);
@@ -258,10 +266,7 @@ Status Trials::try_rows(ProductSite site, int32_t num_rows) {
     best_us = *way_us;
     best = std::move(tried);
   }
-  if (best == nullptr || best_us > scene_.margin * own_us) {
-    note(site, num_rows, own_us, best_us);
-    return ok_status();
-  }
+  if (best == nullptr || best_us > scene_.margin * own_us) return ok_status();
   ASSIGN_OR_RETURN(const std::vector<float> expected, result_rows(site, queue, num_rows));
   products_.set_plan(site, num_rows, std::move(best));
   ASSIGN_OR_RETURN(const std::vector<float> found, result_rows(site, queue, num_rows));
@@ -270,9 +275,24 @@ Status Trials::try_rows(ProductSite site, int32_t num_rows) {
     log_warning("{} of {} rows: the library's result is off by {:.1e}, our own kernel computes it",
                 product_site_name(site), num_rows, error);
     products_.set_plan(site, num_rows, nullptr);
+    return ok_status();
   }
-  note(site, num_rows, own_us, best_us);
+  log_debug("{} of {} rows: our kernel {:.1f} us, the library {:.1f} us", product_site_name(site),
+            num_rows, own_us, best_us);
+  if (first_rows_ == 0) first_rows_ = num_rows;
+  last_gain_ = own_us / best_us;
   return ok_status();
+}
+
+Status Trials::try_rows(ProductSite site, int32_t num_rows) {
+  if (site == ProductSite::kQkv && scene_.weights.layers.front().qkv.size() != 1) {
+    return ok_status();
+  }
+  const Queue queue = queue_of(site);
+  ASSIGN_OR_RETURN(const double own_us, try_tiles(site, queue, num_rows));
+  GpuProduct product;
+  if (library_ == nullptr || !describe(site, num_rows, product)) return ok_status();
+  return try_library(site, queue, product, own_us);
 }
 
 Result<std::string> Trials::run() {
@@ -295,14 +315,15 @@ Result<std::string> Trials::run() {
                                 product_site_name(site), first_rows_, last_gain_));
   }
   const std::chrono::duration<double> elapsed = Clock::now() - begin;
-  return fmt::format("{}, tried for {:.1f} s, computes {}", library_.name(), elapsed.count(),
-                     taken.empty() ? "nothing: our kernels are faster"
-                                   : fmt::format("{}", fmt::join(taken, "; ")));
+  if (library_ == nullptr) return fmt::format("Products were tried for {:.1f} s", elapsed.count());
+  return fmt::format(
+      "Products were tried for {:.1f} s; {} computes {}", elapsed.count(), library_->name(),
+      taken.empty() ? "none: our kernels are faster" : fmt::format("{}", fmt::join(taken, "; ")));
 }
 
 }  // namespace
 
-Result<std::string> choose_products(const ProductTrialScene& scene, GpuProductLibrary& library,
+Result<std::string> choose_products(const ProductTrialScene& scene, GpuProductLibrary* library,
                                     GpuProducts& products) {
   return Trials(scene, library, products).run();
 }

@@ -1,8 +1,9 @@
 #pragma once
-// Trials at start: which products a library computes faster than our own kernels on this card, for
-// which numbers of rows. Every way the library proposes is captured with the weights of several
-// layers (so that they come from memory as in a step, not from L2), timed, and held against our
-// kernel's result on random inputs before it may be used. A card decides; nothing is assumed.
+// Trials at start: for every kind of product and for many numbers of rows, which tiles of our own
+// kernel are fastest on this card, and whether a library is faster still. Every way is captured
+// with the weights of several layers (so that they come from memory as in a step, not from L2) and
+// timed; a library's is held against our kernel's result on random inputs before it may be used. A
+// card decides; nothing is assumed.
 //
 // Takes a second or so on a large card; runs before graphs are captured, in the step's workspace.
 
@@ -32,9 +33,9 @@ struct ProductTrialScene {
   double margin = 0.95;  // GpuExecutorOptions::product_library_margin
 };
 
-// Sets the plans that won. A line for the log: what the library computes. Errors are the device's;
-// a way that fails or errs is passed over.
-Result<std::string> choose_products(const ProductTrialScene& scene, GpuProductLibrary& library,
+// Sets tiles, and the plans that won. library may be null. A line for the log: what was chosen.
+// Errors are the device's; a way of the library that fails or errs is passed over.
+Result<std::string> choose_products(const ProductTrialScene& scene, GpuProductLibrary* library,
                                     GpuProducts& products);
 
 }  // namespace sparrow

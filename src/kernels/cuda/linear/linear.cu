@@ -43,6 +43,7 @@ void linear(GpuStream stream, const LinearArgs& args) {
   work.out = args.out;
   work.out_stride = args.out_stride;
   work.add_to_out = args.add_to_out;
+  work.tiles = args.tiles;
   run(stream, work, args.has_matrix_units);
 }
 
@@ -56,6 +57,7 @@ void gated_linear(GpuStream stream, const GatedLinearArgs& args) {
   work.out = args.out;
   work.out_stride = args.gate.rows;
   work.is_gated = true;
+  work.tiles = args.tiles;
   run(stream, work, args.has_matrix_units);
 }
 

@@ -12,8 +12,10 @@ class Linear : public LinearTest {
   std::vector<float> run(const GpuMatrix& matrix, GpuFloat x_type, const std::vector<uint16_t>& x,
                          int32_t num_rows, bool has_matrix_units,
                          const std::vector<float>* bias = nullptr,
-                         const std::vector<float>* residual = nullptr) {
+                         const std::vector<float>* residual = nullptr,
+                         LinearTiles tiles = LinearTiles::kByRows) {
     LinearArgs args;
+    args.tiles = tiles;
     args.matrix = matrix;
     const GpuBuffer x_gpu = upload(x);
     const GpuBuffer bias_gpu = bias != nullptr ? upload(*bias) : GpuBuffer();
@@ -153,6 +155,23 @@ TEST_P(Linear, OtherRows_ChangeNoBit) {
               << weights.name << ", rows of x " << count;
         }
       }
+    }
+  }
+}
+
+// A larger tile is the same sums in the same order, at the edges too.
+TEST_P(Linear, TilesOfMatrixUnits_ChangeNoBit) {
+  for (const WeightCase& weights : weight_cases()) {
+    const PackedWeights packed = pack(weights, 150, 320, 3);
+    const DeviceWeights on_device = to_device(packed);
+    const std::vector<uint16_t> x = random_x(GpuFloat::kBF16, 140 * 320, 4);
+    const std::vector<float> bias = random_floats(150, 6);
+    const std::vector<float> expected = run(on_device.matrix, GpuFloat::kBF16, x, 140, true, &bias);
+    for (const LinearTiles tiles : {LinearTiles::k128By64, LinearTiles::k128By128}) {
+      const std::vector<float> found =
+          run(on_device.matrix, GpuFloat::kBF16, x, 140, true, &bias, nullptr, tiles);
+      EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0)
+          << weights.name << ", tiles " << static_cast<int>(tiles);
     }
   }
 }

@@ -20,6 +20,7 @@ struct LinearWork {
   int32_t out_stride = 0;
   bool add_to_out = false;
   bool is_gated = false;
+  LinearTiles tiles = LinearTiles::kByRows;
 };
 
 // One source each; choose_linear_kernel() says which fits.
