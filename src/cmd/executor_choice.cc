@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "cmd/options/gpu_defaults.h"
 #include "cmd/options/tensor_format.h"
 #include "cmd/options/thread_options.h"
 #include "kernels/cuda/cuda_device.h"
@@ -16,10 +17,6 @@
 namespace sparrow {
 namespace {
 
-// Unless told. A row costs a card microseconds and a CPU milliseconds, so one number cannot serve
-// both (decisions of the design); these two are not measured yet.
-constexpr int64_t kGpuBatchTokens = 2048;
-constexpr double kGpuMaxStepMs = 30;
 constexpr int32_t kMaxGpuLogitRows = 256;  // of R1: 156 MB
 
 Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
@@ -105,6 +102,13 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
   return options;
 }
 
+// Options that only the CPU heeds are told, never passed over in silence.
+void log_options_of_the_cpu(const OptionValues& values) {
+  for (const char* name : {"threads", "cpu-list", "numa", "force-isa"}) {
+    if (values.given(name)) log_info("--{} is accepted, without effect: a GPU computes", name);
+  }
+}
+
 // Null for the CPU: "auto" says why no GPU can be used, "cuda" fails.
 Result<std::unique_ptr<GpuDevice>> choose_gpu(const std::string& wanted) {
   if (wanted == "cpu") return std::unique_ptr<GpuDevice>();
@@ -132,6 +136,7 @@ Result<ChosenExecutor> make_executor(const OptionValues& values, const TensorSou
   }
   ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, choose_gpu(values.text("device")));
   if (device != nullptr) {
+    log_options_of_the_cpu(values);
     ASSIGN_OR_RETURN(GpuExecutorOptions options, gpu_options(values, needs));
     options.disallowed_tokens = std::move(disallowed_tokens);
     std::string pci_bus_id = device->info().pci_bus_id;
