@@ -155,11 +155,8 @@ Status GpuExecutor::Impl::prepare(const TensorSource& source) {
   ASSIGN_OR_RETURN(staging, GpuStaging::create(*device, static_cast<size_t>(half_bytes)));
   ASSIGN_OR_RETURN(workspace, GpuBuffer::create(*device, static_cast<size_t>(layout.total_bytes)));
   auto* base = workspace.as<std::byte>();
-  ASSIGN_OR_RETURN(weights, GpuWeights::load(*device, *staging, source, options));
-  if (weights->total_bytes > plan.weights_bytes) {
-    return internal_error(fmt::format("the weights take {} bytes, the plan counted {}",
-                                      weights->total_bytes, plan.weights_bytes));
-  }
+  ASSIGN_OR_RETURN(weights,
+                   GpuWeights::load(*device, *staging, source, options, plan.weights_bytes));
   ASSIGN_OR_RETURN(cache, GpuKvCache::create(*device, config, options.kv_type, plan.num_blocks));
   ASSIGN_OR_RETURN(head, GpuHead::create(*device, config, plan.sizes, layout, base, *staging,
                                          options.disallowed_tokens));

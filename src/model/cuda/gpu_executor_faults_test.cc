@@ -172,7 +172,9 @@ TEST(GpuExecutorFaults, NoMemory_AtEveryAllocationOfLoad) {
     EXPECT_EQ(loaded.code(), StatusCode::kResourceExhausted) << loaded.message();
     EXPECT_NE(loaded.message().find("host twin"), std::string::npos) << loaded.message();
   }
-  EXPECT_GT(num_failures, 20);  // the twin's destructor finds what is not given back
+  // Staging, workspace, weights, cache and the pinned memory of results at least. The twin's
+  // destructor finds what is not given back.
+  EXPECT_GE(num_failures, 7);
 }
 
 }  // namespace

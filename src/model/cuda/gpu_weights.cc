@@ -21,9 +21,9 @@ size_t aligned(size_t bytes) {
 // Loads tensors of one source into memory of the device, some rows at a time.
 class Loader {
  public:
-  Loader(GpuDevice& device, GpuStaging& staging, const TensorSource& source,
-         const GpuExecutorOptions& options, GpuWeights& weights)
-      : device_(device), staging_(staging), source_(source), options_(options), weights_(weights) {}
+  Loader(GpuStaging& staging, const TensorSource& source, const GpuExecutorOptions& options,
+         GpuWeights& weights)
+      : staging_(staging), source_(source), options_(options), weights_(weights) {}
 
   // Vectors one after the other, as one.
   Result<const float*> vectors(std::span<const std::string> names);
@@ -43,7 +43,6 @@ class Loader {
   Status fill(const std::string& name, int64_t first_row, const GpuMatrixFormat& format,
               const GpuMatrix& matrix);
 
-  GpuDevice& device_;
   GpuStaging& staging_;
   const TensorSource& source_;
   const GpuExecutorOptions& options_;
@@ -51,10 +50,13 @@ class Loader {
 };
 
 Result<void*> Loader::allocate(size_t bytes) {
-  ASSIGN_OR_RETURN(GpuBuffer buffer, GpuBuffer::create(device_, aligned(bytes)));
-  weights_.total_bytes += static_cast<int64_t>(buffer.size_bytes());
-  weights_.memory.push_back(std::move(buffer));
-  return weights_.memory.back().as<void>();
+  const auto begin = static_cast<size_t>(weights_.total_bytes);
+  if (aligned(bytes) > weights_.memory.size_bytes() - begin) {
+    return internal_error(fmt::format("the weights take more than the {} bytes that were planned",
+                                      weights_.memory.size_bytes()));
+  }
+  weights_.total_bytes += static_cast<int64_t>(aligned(bytes));
+  return weights_.memory.as<void>(begin);
 }
 
 Result<const float*> Loader::vectors(std::span<const std::string> names) {
@@ -217,10 +219,12 @@ Status load_layer(Loader& loader, int32_t index, GpuLayerWeights& layer) {
 }  // namespace
 
 Result<GpuWeights> GpuWeights::load(GpuDevice& device, GpuStaging& staging,
-                                    const TensorSource& source, const GpuExecutorOptions& options) {
+                                    const TensorSource& source, const GpuExecutorOptions& options,
+                                    int64_t most_bytes) {
   const ModelConfig& config = source.config();
   GpuWeights weights;
-  Loader loader(device, staging, source, options, weights);
+  ASSIGN_OR_RETURN(weights.memory, GpuBuffer::create(device, static_cast<size_t>(most_bytes)));
+  Loader loader(staging, source, options, weights);
   ASSIGN_OR_RETURN(weights.embedding, loader.matrix("model.embed_tokens.weight"));
   const int64_t embedding_bytes = weights.total_bytes;
   weights.layers.resize(static_cast<size_t>(config.num_layers));

@@ -182,6 +182,8 @@ Status Trials::fill_inputs(ProductSite site, int32_t num_rows) {
 // Of one product. Replayed from a graph: launches cost nothing, and capturing is proven to work.
 Result<double> Trials::time_us(const Queue& queue, int32_t num_rows) {
   GpuDevice& device = scene_.device;
+  queue(num_rows, 0);  // loads the code, which a capture may forbid
+  RETURN_IF_ERROR(device.synchronize());
   RETURN_IF_ERROR(device.begin_capture());
   const int32_t count = std::min(kMostInGraph, num_layers_of(scene_.weights));
   for (int32_t layer = 0; layer < count; ++layer) queue(num_rows, layer);
