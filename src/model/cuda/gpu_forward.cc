@@ -17,7 +17,7 @@ GpuFloat activation_type(const GpuWeights& weights, bool has_bf16) {
 
 GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWeights& weights,
                        const GpuKvCache& cache, const GpuWorkspace& workspace, const float* rope,
-                       const int32_t* last_tokens)
+                       const int32_t* last_tokens, const GpuForwardChoices& choices)
     : config_(config),
       device_(device),
       kernels_(device.kernels()),
@@ -26,6 +26,7 @@ GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWe
       workspace_(workspace),
       rope_(rope),
       last_tokens_(last_tokens),
+      choices_(choices),
       has_matrix_units_(device.info().has_bf16_matrix_units()),
       float_(activation_type(weights, has_matrix_units_)) {}
 
@@ -122,6 +123,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   attention.partial_out = workspace_.partial_out;
   attention.partial_max = workspace_.partial_max;
   attention.partial_sum = workspace_.partial_sum;
+  if (choices_.merge_in_attention) attention.arrivals = workspace_.arrivals;
   attention.out = workspace_.attended;
   attention.combine = data.combine;
   attention.num_combine = data.shape.num_combine;

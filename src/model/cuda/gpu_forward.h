@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "kernels/cuda/gpu_buffer.h"
 #include "kernels/cuda/gpu_kernels.h"
+#include "model/cuda/gpu_forward_choices.h"
 #include "model/cuda/gpu_kv_cache.h"
 #include "model/cuda/gpu_step_data.h"
 #include "model/cuda/gpu_weights.h"
@@ -33,6 +34,7 @@ struct GpuWorkspace {
   float* partial_out = nullptr;
   float* partial_max = nullptr;
   float* partial_sum = nullptr;
+  int32_t* arrivals = nullptr;   // zeros before and after a step
   void* logit_inputs = nullptr;  // [R][H] 16 bits
 };
 
@@ -41,8 +43,10 @@ class GpuForward {
   // The references outlive it. last_tokens: what a pending token stands for, by slot.
   GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWeights& weights,
              const GpuKvCache& cache, const GpuWorkspace& workspace, const float* rope,
-             const int32_t* last_tokens);
+             const int32_t* last_tokens, const GpuForwardChoices& choices);
 
+  // Does attention read GpuStepData::combine?
+  bool wants_combine() const { return !choices_.merge_in_attention; }
   // max_item_rows: of any attention item of the step.
   void queue_layers(const GpuStepData& data, int32_t max_item_rows);
   // row_of (device memory): rows of the residual stream; null: the first num_rows. At most R rows.
@@ -66,6 +70,7 @@ class GpuForward {
   const GpuWorkspace workspace_;
   const float* rope_;
   const int32_t* last_tokens_;
+  const GpuForwardChoices choices_;
   const bool has_matrix_units_;  // sm_75 takes the kernels without
   const GpuFloat float_;         // of activations
 };

@@ -9,6 +9,7 @@
 #include "core/ids.h"
 #include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_linear.h"
+#include "model/cuda/gpu_forward_choices.h"
 
 namespace sparrow {
 
@@ -27,6 +28,7 @@ struct GpuExecutorOptions {
   // The same bits for a sequence whatever it is batched with; costs speed at small batches, and
   // memory for attention partials that grows with max_context.
   bool batch_invariant = false;
+  GpuForwardChoices choices;  // for measuring and tests: the same model, other kernels
   // Ids without a token (padding rows of the head): never sampled.
   std::vector<TokenId> disallowed_tokens;
 

@@ -3,6 +3,7 @@
 // chunk (online softmax, Milakov and Gimelshein 2018). `lanes_per_key` lanes hold a key's slices;
 // the same lanes later hold the same slices of V and of the result.
 #include "kernels/cuda/attention/attention_launchers.h"
+#include "kernels/cuda/attention/attention_merge.cuh"
 #include "kernels/cuda/attention/attention_result.cuh"
 #include "kernels/cuda/attention/kv_slice.cuh"
 #include "kernels/cuda/warp_reduce.cuh"
@@ -259,6 +260,8 @@ __global__ void __launch_bounds__(kThreads)
         .write_state(maxima[n], sums[n]);
   }
   write_row<X, kHeads>(args, work, place, shared, out);
+  merge_if_last<X, kThreads>(args, work.item, work.kv_head, work.row * group + tile * kHeads,
+                             work.num_heads);
 }
 
 template <typename X, typename Element, bool kAligned, int kHeads>

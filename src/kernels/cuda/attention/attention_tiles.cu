@@ -8,6 +8,7 @@
 //   short items  16 matrix rows; each warp takes 16 keys of a tile, and the warps' partial results
 //                are merged at the end, in order (decode: 6 heads of one row fill 6 of 16 rows)
 #include "kernels/cuda/attention/attention_launchers.h"
+#include "kernels/cuda/attention/attention_merge.cuh"
 #include "kernels/cuda/attention/attention_result.cuh"
 #include "kernels/cuda/attention/kv_tile.cuh"
 #include "kernels/cuda/attention/mma_fragments.cuh"
@@ -227,8 +228,13 @@ __device__ __forceinline__ void merge_warps(const GpuAttentionArgs& args, const 
   }
 }
 
+// Blocks that a multiprocessor must have registers for: merging at the end, which is rare and
+// short, would take more than the loop over the keys and leave room for fewer.
+template <int D, int kRowWarps>
+inline constexpr int kBlocksAtOnce = (kRowWarps == 1 ? 3 : 2) + (D == 64 ? 1 : 0);
+
 template <typename X, typename Element, int D, int kRowWarps>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, (kBlocksAtOnce<D, kRowWarps>))
     attention_tiles_kernel(const GpuAttentionArgs args) {
   using Shape = BlockShape<kRowWarps>;
   const AttentionItem item = args.items[blockIdx.x];
@@ -243,7 +249,8 @@ __global__ void __launch_bounds__(kTileThreads)
       warp / Shape::kKeyWarps * kMmaRows + static_cast<int>(threadIdx.x) % kWarpSize / 4;
   const LaneRow rows[2] = {lane_row(args, item, kv_head, first_matrix_row + row_in_block),
                            lane_row(args, item, kv_head, first_matrix_row + row_in_block + 8)};
-  const int last_row = (min(first_matrix_row + Shape::kRows, num_matrix_rows) - 1) / group;
+  const int num_rows_here = min(Shape::kRows, num_matrix_rows - first_matrix_row);
+  const int last_row = (first_matrix_row + num_rows_here - 1) / group;
   const int kv_end = visible_end(item, last_row);  // of all rows of the block
 
   KvTile<X, D> tile;
@@ -278,6 +285,7 @@ __global__ void __launch_bounds__(kTileThreads)
   } else {
     merge_warps<X, D>(args, item, kv_head, first_matrix_row, softmax, out);
   }
+  merge_if_last<X, kTileThreads>(args, item, kv_head, first_matrix_row, num_rows_here);
 }
 
 template <typename X, typename Element, int D, int kRowWarps>

@@ -184,6 +184,10 @@ template <typename T>
 T __ldg(const T* address) {
   return *address;
 }
+template <typename T>
+T __ldcg(const T* address) {
+  return *address;
+}
 using std::fmaf;
 using std::max;
 using std::min;
