@@ -212,9 +212,11 @@ TEST(GpuExecutorOldCard, Fp16_LogitsStayNearTheOracle) {
 TEST_P(GpuExecutorTest, EveryChoice_SameLogitsWithinRounding) {
   GeneratedWeights weights(small_model_config(), 3, TensorType::kBF16);
   GpuForwardChoices plain;
-  plain.merge_in_attention = false;
+  plain.merge_in_attention = plain.cut_products_for_card = plain.norm_in_products = false;
+  GpuForwardChoices separate_norms;
+  separate_norms.norm_in_products = false;
   std::vector<float> expected;
-  for (const GpuForwardChoices& choices : {plain, GpuForwardChoices{}}) {
+  for (const GpuForwardChoices& choices : {plain, separate_norms, GpuForwardChoices{}}) {
     for (const bool eager : {true, false}) {
       GpuExecutorOptions options = small_options();
       options.choices = choices;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda/linear/choose_linear_kernel.h"
 #include "model/rope_frequencies.h"
 
 namespace sparrow {
@@ -28,7 +29,10 @@ GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWe
       last_tokens_(last_tokens),
       choices_(choices),
       has_matrix_units_(device.info().has_bf16_matrix_units()),
-      float_(activation_type(weights, has_matrix_units_)) {}
+      float_(activation_type(weights, has_matrix_units_)),
+      card_(choices.cut_products_for_card
+                ? LinearCard{device.info().num_sms, device.info().max_shared_bytes_per_block}
+                : LinearCard{}) {}
 
 std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t first_position,
                                           int32_t num_positions) {
@@ -63,17 +67,29 @@ void GpuForward::queue_layers(const GpuStepData& data, int32_t max_item_rows) {
   }
 }
 
-// hidden = rms(x, gain): [T][H]
-void GpuForward::queue_norm(const float* gain, int32_t num_rows) {
-  RmsNormArgs norm;
-  norm.x = workspace_.x;
-  norm.gain = gain;
-  norm.out = workspace_.hidden;
-  norm.out_type = float_;
-  norm.num_rows = num_rows;
-  norm.hidden_size = config_.hidden_size;
-  norm.eps = config_.rms_norm_eps;
-  kernels_.rms_norm(device_.stream(), norm);
+InputNorm GpuForward::norm_of_x(const float* gain) const {
+  return {workspace_.x, nullptr, gain, config_.rms_norm_eps};
+}
+
+bool GpuForward::takes_norm(const LinearArgs& args) const {
+  return choices_.norm_in_products && takes_input_norm(args);
+}
+
+bool GpuForward::takes_norm(const GatedLinearArgs& args) const {
+  return choices_.norm_in_products && takes_input_norm(args);
+}
+
+void GpuForward::queue_norm(const InputNorm& norm, int32_t num_rows, void* out) {
+  RmsNormArgs args;
+  args.x = norm.x;
+  args.row_of = norm.row_of;
+  args.gain = norm.gain;
+  args.out = out;
+  args.out_type = float_;
+  args.num_rows = num_rows;
+  args.hidden_size = config_.hidden_size;
+  args.eps = norm.eps;
+  kernels_.rms_norm(device_.stream(), args);
 }
 
 void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
@@ -81,18 +97,27 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   const GpuStream stream = device_.stream();
   const int32_t num_rows = data.shape.num_rows;
   const GpuHeads heads{config_.num_heads, config_.num_kv_heads, config_.head_dim};
-  queue_norm(layer.attention_norm, num_rows);
-  // qkv = h Wqkv^T + b: [T][(Nq + 2 Nk) * D]
+  // qkv = h Wqkv^T + b: [T][(Nq + 2 Nk) * D], h = rms(x, gain)
+  const InputNorm norm = norm_of_x(layer.attention_norm);
   LinearArgs qkv;
-  qkv.x = workspace_.hidden;
   qkv.x_type = float_;
   qkv.has_matrix_units = has_matrix_units_;
+  qkv.card = card_;
   qkv.num_rows = num_rows;
   qkv.bias = layer.qkv_bias;
   qkv.out = workspace_.qkv;
   qkv.out_stride = config_.q_size() + 2 * config_.kv_size();
+  bool has_normalised = false;
   for (const GpuMatrix& matrix : layer.qkv) {
     qkv.matrix = matrix;
+    qkv.x = nullptr;
+    qkv.norm = norm;
+    if (!takes_norm(qkv)) {
+      if (!has_normalised) queue_norm(norm, num_rows, workspace_.hidden);
+      has_normalised = true;
+      qkv.x = workspace_.hidden;
+      qkv.norm = {};
+    }
     kernels_.linear(stream, qkv);
     qkv.bias += matrix.rows;
     qkv.out += matrix.rows;
@@ -135,6 +160,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   o.x = workspace_.attended;
   o.x_type = float_;
   o.has_matrix_units = has_matrix_units_;
+  o.card = card_;
   o.num_rows = num_rows;
   o.out = workspace_.x;
   o.out_stride = config_.hidden_size;
@@ -144,16 +170,21 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
 
 void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
   const GpuStream stream = device_.stream();
-  queue_norm(layer.ffn_norm, num_rows);
   // activated = silu(h Wgate^T) * (h Wup^T): [T][I]
   GatedLinearArgs gated;
   gated.gate = layer.gate;
   gated.up = layer.up;
-  gated.x = workspace_.hidden;
   gated.x_type = float_;
   gated.has_matrix_units = has_matrix_units_;
+  gated.card = card_;
   gated.num_rows = num_rows;
   gated.out = workspace_.activated;
+  gated.norm = norm_of_x(layer.ffn_norm);
+  if (!takes_norm(gated)) {
+    queue_norm(gated.norm, num_rows, workspace_.hidden);
+    gated.x = workspace_.hidden;
+    gated.norm = {};
+  }
   kernels_.gated_linear(stream, gated);
   // x = x + activated Wdown^T
   LinearArgs down;
@@ -161,6 +192,7 @@ void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
   down.x = workspace_.activated;
   down.x_type = float_;
   down.has_matrix_units = has_matrix_units_;
+  down.card = card_;
   down.num_rows = num_rows;
   down.out = workspace_.x;
   down.out_stride = config_.hidden_size;
@@ -170,24 +202,21 @@ void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
 
 // logits = rms(x, g) Wlm^T: [R][V]
 void GpuForward::queue_logits(const int32_t* row_of, int32_t num_rows, float* logits) {
-  RmsNormArgs norm;
-  norm.x = workspace_.x;
-  norm.row_of = row_of;
-  norm.gain = weights_.final_norm;
-  norm.out = workspace_.logit_inputs;
-  norm.out_type = float_;
-  norm.num_rows = num_rows;
-  norm.hidden_size = config_.hidden_size;
-  norm.eps = config_.rms_norm_eps;
-  kernels_.rms_norm(device_.stream(), norm);
   LinearArgs head;
   head.matrix = weights_.head;
-  head.x = workspace_.logit_inputs;
   head.x_type = float_;
   head.has_matrix_units = has_matrix_units_;
+  head.card = card_;
   head.num_rows = num_rows;
+  head.norm = norm_of_x(weights_.final_norm);
+  head.norm.row_of = row_of;
   head.out = logits;
   head.out_stride = config_.vocab_size;
+  if (!takes_norm(head)) {
+    queue_norm(head.norm, num_rows, workspace_.logit_inputs);
+    head.x = workspace_.logit_inputs;
+    head.norm = {};
+  }
   kernels_.linear(device_.stream(), head);
 }
 

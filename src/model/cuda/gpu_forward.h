@@ -60,7 +60,11 @@ class GpuForward {
   void queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
                        const GpuStepData& data, int32_t max_item_rows);
   void queue_ffn(const GpuLayerWeights& layer, int32_t num_rows);
-  void queue_norm(const float* gain, int32_t num_rows);
+  // rms(x[row_of[i]]) * gain as 16 bits, in `out`.
+  void queue_norm(const InputNorm& norm, int32_t num_rows, void* out);
+  InputNorm norm_of_x(const float* gain) const;
+  bool takes_norm(const LinearArgs& args) const;
+  bool takes_norm(const GatedLinearArgs& args) const;
 
   const ModelConfig& config_;
   GpuDevice& device_;
@@ -73,6 +77,7 @@ class GpuForward {
   const GpuForwardChoices choices_;
   const bool has_matrix_units_;  // sm_75 takes the kernels without
   const GpuFloat float_;         // of activations
+  const LinearCard card_;
 };
 
 }  // namespace sparrow

@@ -8,6 +8,11 @@ struct GpuForwardChoices {
   // The block that finishes a row's attention last merges its ranges; else attention_combine does,
   // a kernel more.
   bool merge_in_attention = true;
+  // Products of up to 8 rows are cut for the card's multiprocessors (linear/few_rows.cu); else a
+  // warp takes a row of W (linear/row_dots.cu).
+  bool cut_products_for_card = true;
+  // Such a product normalises its input itself; else rms_norm does, a kernel more.
+  bool norm_in_products = true;
 };
 
 }  // namespace sparrow

@@ -13,6 +13,8 @@ struct LinearWork {
   GpuMatrix matrix;
   GpuMatrix up;
   const void* x = nullptr;
+  InputNorm norm;
+  LinearCard card;
   GpuFloat x_type = GpuFloat::kBF16;
   int32_t num_rows = 0;  // of x
   const float* bias = nullptr;
@@ -23,6 +25,7 @@ struct LinearWork {
 };
 
 // One source each; choose_linear_kernel() says which fits.
+void run_few_rows(GpuStream stream, const LinearWork& work);
 void run_row_dots(GpuStream stream, const LinearWork& work);
 void run_row_dots_by_value(GpuStream stream, const LinearWork& work);
 void run_tiles(GpuStream stream, const LinearWork& work);

@@ -1,0 +1,257 @@
+// Up to 8 rows of x (decode) on the matrix units: W streams through the chip once, and everything
+// is arranged so that its loads never wait. A block for each multiprocessor takes tiles of up to 16
+// rows of W (8 of the gate and 8 of `up`); its 16 warps share the inputs: warp w the windows w,
+// w + 16, ... of 64 bytes of every row. Each keeps kDepth windows on the way, across the tiles, and
+// the first of them are asked for before x is looked at. x lies in shared memory, normalised
+// there when it is the residual stream that comes in.
+//
+// The order of an output's sum: a warp's windows one after the other, then the warps. It depends on
+// the shape and the format alone.
+#include "kernels/cuda/gpu_launchers.h"
+#include "kernels/cuda/linear/choose_linear_kernel.h"
+#include "kernels/cuda/linear/few_rows_weights.cuh"
+#include "kernels/cuda/warp_reduce.cuh"
+
+namespace sparrow::SPARROW_GPU_NAMESPACE {
+namespace {
+
+constexpr int kWarps = kFewRowsWarps;
+constexpr int kThreads = kWarps * kWarpSize;
+constexpr int kMmaRows = kFewRowsMmaRows;
+constexpr int kDepth = 4;  // windows on the way of a warp
+
+struct FewRows {
+  LinearWork work;
+  FewRowsPlan plan;
+  int group_shift;
+  int num_windows;  // of a row
+  int x_stride;
+};
+
+// Where a warp is in its windows: all of a tile, then those of the block's next.
+struct Place {
+  int tile;
+  int window;
+
+  __device__ __forceinline__ void advance(const FewRows& args) {
+    window += kWarps;
+    if (window < args.num_windows) return;
+    window = static_cast<int>(threadIdx.x) / kWarpSize;
+    tile += args.plan.num_blocks;
+  }
+};
+
+template <typename Format, bool kGated>
+struct WeightStream {
+  const FewRows& args;
+
+  // Of row g + 8 * half of a tile.
+  __device__ __forceinline__ const GpuMatrix& matrix(int half) const {
+    return kGated && half == 1 ? args.work.up : args.work.matrix;
+  }
+  // Loads are not made for rows and inputs that are not there: zeros.
+  __device__ __forceinline__ void load(const Place& place, Window& out) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+    const int g = lane / 4;
+    const int num_pieces = args.work.matrix.cols / (Format::kInputs / 4);
+    const int piece = place.window * 4 + lane % 4;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const GpuMatrix& w = matrix(half);
+      const int in_tile = kGated ? g : g + half * (kMmaRows / 2);
+      const int row = place.tile * args.plan.tile_rows + in_tile;
+      out.rows[half] = RowPiece{};
+      if (in_tile >= args.plan.tile_rows || row >= w.rows || piece >= num_pieces) continue;
+      load_row_words(out.rows[half],
+                     static_cast<const uint4*>(w.values) + int64_t{row} * num_pieces + piece);
+      if constexpr (Format::kHasScales) load_group(w, row, piece, out.rows[half]);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void load_group(const GpuMatrix& w, int row, int piece,
+                                             RowPiece& out) const {
+    const int64_t num_groups = ((w.cols - 1) >> args.group_shift) + 1;
+    const int64_t group = row * num_groups + ((piece * (Format::kInputs / 4)) >> args.group_shift);
+    out.scale_bits = w.has_f32_scales ? static_cast<const unsigned*>(w.scales)[group]
+                                      : static_cast<const uint16_t*>(w.scales)[group];
+    if constexpr (Format::kHasZeros) {
+      if (w.zeros != nullptr) out.zero = w.zeros[group];
+    }
+  }
+};
+
+// rms(x) * gain, rounded as rms_norm.cu rounds it, and in its order: the same bits.
+template <typename X>
+__device__ __forceinline__ void stage_normalised(const FewRows& args, X* x_shared) {
+  __shared__ float squares[kMaxRowDots][kWarps];
+  const InputNorm& norm = args.work.norm;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int cols = args.work.matrix.cols;
+#pragma unroll
+  for (int t = 0; t < kMaxRowDots; ++t) {
+    if (t >= args.work.num_rows) break;
+    const int64_t row = norm.row_of != nullptr ? norm.row_of[t] : t;
+    const float* in = norm.x + row * cols;
+    float sum = 0;
+#pragma unroll 4
+    for (int k = thread; k < cols; k += kThreads) sum = fmaf(in[k], in[k], sum);
+    sum = warp_sum(sum);
+    if (thread % kWarpSize == 0) squares[t][thread / kWarpSize] = sum;
+  }
+  __syncthreads();
+  for (int t = 0; t < args.work.num_rows; ++t) {
+    float sum = 0;
+    for (int warp = 0; warp < kWarps; ++warp) sum += squares[t][warp];
+    const float scale = 1.0f / sqrtf(sum / static_cast<float>(cols) + norm.eps);
+    const int64_t row = norm.row_of != nullptr ? norm.row_of[t] : t;
+    const float* in = norm.x + row * cols;
+    X* out = x_shared + t * args.x_stride;
+#pragma unroll 4
+    for (int k = thread; k < cols; k += kThreads) from_float(in[k] * scale * norm.gain[k], out[k]);
+    for (int k = cols + thread; k < args.x_stride; k += kThreads) out[k] = X{0};
+  }
+}
+
+template <typename X>
+__device__ __forceinline__ void stage_x(const FewRows& args, X* x_shared) {
+  if (args.work.norm.x != nullptr) return stage_normalised(args, x_shared);
+  const int pieces = args.work.matrix.cols / 8, stride = args.x_stride / 8;  // of 16 bytes
+  const auto* in = static_cast<const uint4*>(args.work.x);
+  auto* out = reinterpret_cast<uint4*>(x_shared);
+  for (int t = 0; t < args.work.num_rows; ++t) {
+#pragma unroll 4
+    for (int i = static_cast<int>(threadIdx.x); i < stride; i += kThreads) {
+      out[t * stride + i] = i < pieces ? in[t * pieces + i] : make_uint4(0, 0, 0, 0);
+    }
+  }
+}
+
+// sums[warp][row of x][row of the mma]; one output a thread adds the warps' in order.
+template <typename X, bool kGated>
+__device__ __forceinline__ void store_tile(const FewRows& args, int tile, const float* sums) {
+  constexpr int kOutputs = kGated ? kMmaRows / 2 : kMmaRows;
+  const int num_rows = args.work.num_rows;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int t = thread / kOutputs, i = thread % kOutputs;
+  const int r = tile * args.plan.tile_rows + i;
+  if (t >= num_rows || i >= args.plan.tile_rows || r >= args.work.matrix.rows) return;
+  float sum = 0, up = 0;
+#pragma unroll
+  for (int warp = 0; warp < kWarps; ++warp) {
+    const float* of_warp = sums + (warp * num_rows + t) * kMmaRows;
+    sum += of_warp[i];
+    if constexpr (kGated) up += of_warp[kOutputs + i];
+  }
+  if constexpr (kGated) {
+    store_gated<X>(args.work, t, r, sum, up);
+  } else {
+    store_sum(args.work, t, r, sum);
+  }
+}
+
+// A warp's share of a tile is complete; every warp of the block comes here once a tile. The sums of
+// two tiles lie in turns in shared memory: one barrier is enough.
+template <typename X, bool kGated>
+__device__ __forceinline__ void finish_tile(const FewRows& args, int tile, int turn,
+                                            const FragmentC& fragment, float* shared) {
+  const int num_rows = args.work.num_rows;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  float* sums = shared + turn * (kWarps * num_rows * kMmaRows);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int t = lane % 4 * 2 + i % 2, row = lane / 4 + i / 2 * (kMmaRows / 2);
+    if (t < num_rows) sums[(warp * num_rows + t) * kMmaRows + row] = fragment.c[i];
+  }
+  __syncthreads();
+  store_tile<X, kGated>(args, tile, sums);
+}
+
+template <typename Format, typename X, bool kGated>
+__global__ void __launch_bounds__(kThreads) few_rows_kernel(const FewRows args) {
+  X* x_shared = dynamic_shared<X>();
+  float* sums_shared = reinterpret_cast<float*>(x_shared + args.work.num_rows * args.x_stride);
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const WeightStream<Format, kGated> weights{args};
+  const int num_tiles = args.plan.num_tiles, num_windows = args.num_windows;
+
+  Window ring[kDepth];
+  Place next{static_cast<int>(blockIdx.x), warp};
+  if (warp >= num_windows) next.tile = num_tiles;  // short rows: nothing for this warp
+#pragma unroll
+  for (int d = 0; d < kDepth; ++d) {
+    if (next.tile < num_tiles) weights.load(next, ring[d]);
+    next.advance(args);
+  }
+  stage_x(args, x_shared);
+  __syncthreads();
+
+  const bool has_x = lane / 4 < args.work.num_rows;
+  const auto* x =
+      reinterpret_cast<const uint16_t*>(x_shared) + (has_x ? lane / 4 * args.x_stride : 0);
+  FragmentC sums = {};
+  Place at{static_cast<int>(blockIdx.x), warp};
+  int turn = 0;
+  while (at.tile < num_tiles) {
+#pragma unroll
+    for (int d = 0; d < kDepth; ++d) {
+      if (at.tile >= num_tiles) break;
+      if (warp < num_windows) {
+        Format::add(ring[d], weights.matrix(0), weights.matrix(1), x + at.window * Format::kInputs,
+                    has_x, sums);
+        if (next.tile < num_tiles) weights.load(next, ring[d]);
+        next.advance(args);
+      }
+      const int tile = at.tile;
+      at.advance(args);
+      if (at.tile == tile) continue;
+      finish_tile<X, kGated>(args, tile, turn, sums, sums_shared);
+      __syncwarp();
+      sums = FragmentC{};
+      turn ^= 1;
+    }
+  }
+}
+
+template <typename Format, typename X, bool kGated>
+void launch_for(GpuStream stream, const LinearWork& work) {
+  FewRows args;
+  args.work = work;
+  args.plan = plan_few_rows(work.matrix.rows, kGated, work.card.num_sms);
+  args.group_shift = 31;  // one group a row, or none
+  if (work.matrix.group != 0 && work.matrix.group != work.matrix.cols) {
+    for (args.group_shift = 0; (1 << args.group_shift) < work.matrix.group;) ++args.group_shift;
+  }
+  args.num_windows = (work.matrix.cols + Format::kInputs - 1) / Format::kInputs;
+  args.x_stride = few_rows_x_stride(work.matrix.format, work.matrix.cols);
+  launch(stream, dim3{static_cast<unsigned>(args.plan.num_blocks)}, dim3{kThreads},
+         few_rows_shared_bytes(work.matrix.format, work.matrix.cols, work.num_rows),
+         few_rows_kernel<Format, X, kGated>, args);
+}
+
+template <typename X, bool kGated>
+void launch_for_format(GpuStream stream, const LinearWork& work) {
+  switch (work.matrix.format) {
+    case GpuWeightFormat::kBF16:
+    case GpuWeightFormat::kF16:  // of the type of x: choose_linear_kernel() has seen to it
+      return launch_for<PlainWindow<X>, X, kGated>(stream, work);
+    case GpuWeightFormat::kInt8:
+      return launch_for<Int8Window<X>, X, kGated>(stream, work);
+    case GpuWeightFormat::kInt4:
+      return launch_for<Int4Window<X>, X, kGated>(stream, work);
+  }
+}
+
+}  // namespace
+
+void run_few_rows(GpuStream stream, const LinearWork& work) {
+  if (work.x_type == GpuFloat::kBF16) {
+    (work.is_gated ? launch_for_format<BF16, true> : launch_for_format<BF16, false>)(stream, work);
+  } else {
+    (work.is_gated ? launch_for_format<F16, true> : launch_for_format<F16, false>)(stream, work);
+  }
+}
+
+}  // namespace sparrow::SPARROW_GPU_NAMESPACE
