@@ -51,6 +51,7 @@ std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t fir
 }
 
 void GpuForward::queue_layers(const GpuStepData& data, int32_t max_item_rows) {
+  is_decode_ = max_item_rows == 1;
   // x = embedding of every token: [T][H]
   EmbedArgs embed;
   embed.embedding = weights_.embedding;
@@ -59,12 +60,19 @@ void GpuForward::queue_layers(const GpuStepData& data, int32_t max_item_rows) {
   embed.last_tokens = last_tokens_;
   embed.out = workspace_.x;
   embed.num_rows = data.shape.num_rows;
-  kernels_.embed(device_.stream(), embed);
+  kernels_.embed(launch_stream(), embed);
   for (int32_t index = 0; index < config_.num_layers; ++index) {
     const GpuLayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
     queue_attention(layer, cache_.layer(index), data, max_item_rows);
     queue_ffn(layer, data.shape.num_rows);
   }
+}
+
+GpuStream GpuForward::launch_stream() const {
+  GpuStream stream = device_.stream();
+  stream.overlaps_launches =
+      is_decode_ && choices_.overlap_launches && device_.info().compute_major >= 9;
+  return stream;
 }
 
 InputNorm GpuForward::norm_of_x(const float* gain) const {
@@ -89,14 +97,10 @@ void GpuForward::queue_norm(const InputNorm& norm, int32_t num_rows, void* out) 
   args.num_rows = num_rows;
   args.hidden_size = config_.hidden_size;
   args.eps = norm.eps;
-  kernels_.rms_norm(device_.stream(), args);
+  kernels_.rms_norm(launch_stream(), args);
 }
 
-void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
-                                 const GpuStepData& data, int32_t max_item_rows) {
-  const GpuStream stream = device_.stream();
-  const int32_t num_rows = data.shape.num_rows;
-  const GpuHeads heads{config_.num_heads, config_.num_kv_heads, config_.head_dim};
+void GpuForward::queue_qkv(const GpuLayerWeights& layer, int32_t num_rows) {
   // qkv = h Wqkv^T + b: [T][(Nq + 2 Nk) * D], h = rms(x, gain)
   const InputNorm norm = norm_of_x(layer.attention_norm);
   LinearArgs qkv;
@@ -118,10 +122,18 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
       qkv.x = workspace_.hidden;
       qkv.norm = {};
     }
-    kernels_.linear(stream, qkv);
+    kernels_.linear(launch_stream(), qkv);
     qkv.bias += matrix.rows;
     qkv.out += matrix.rows;
   }
+}
+
+void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
+                                 const GpuStepData& data, int32_t max_item_rows) {
+  const GpuStream stream = launch_stream();
+  const int32_t num_rows = data.shape.num_rows;
+  const GpuHeads heads{config_.num_heads, config_.num_kv_heads, config_.head_dim};
+  queue_qkv(layer, num_rows);
   // q, rotated: [T][Nq * D]; k and v into the cache
   RopeStoreArgs rope;
   rope.heads = heads;
@@ -169,7 +181,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
 }
 
 void GpuForward::queue_ffn(const GpuLayerWeights& layer, int32_t num_rows) {
-  const GpuStream stream = device_.stream();
+  const GpuStream stream = launch_stream();
   // activated = silu(h Wgate^T) * (h Wup^T): [T][I]
   GatedLinearArgs gated;
   gated.gate = layer.gate;
@@ -217,7 +229,7 @@ void GpuForward::queue_logits(const int32_t* row_of, int32_t num_rows, float* lo
     head.x = workspace_.logit_inputs;
     head.norm = {};
   }
-  kernels_.linear(device_.stream(), head);
+  kernels_.linear(launch_stream(), head);
 }
 
 }  // namespace sparrow

@@ -59,9 +59,11 @@ class GpuForward {
  private:
   void queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
                        const GpuStepData& data, int32_t max_item_rows);
+  void queue_qkv(const GpuLayerWeights& layer, int32_t num_rows);
   void queue_ffn(const GpuLayerWeights& layer, int32_t num_rows);
   // rms(x[row_of[i]]) * gain as 16 bits, in `out`.
   void queue_norm(const InputNorm& norm, int32_t num_rows, void* out);
+  GpuStream launch_stream() const;
   InputNorm norm_of_x(const float* gain) const;
   bool takes_norm(const LinearArgs& args) const;
   bool takes_norm(const GatedLinearArgs& args) const;
@@ -78,6 +80,7 @@ class GpuForward {
   const bool has_matrix_units_;  // sm_75 takes the kernels without
   const GpuFloat float_;         // of activations
   const LinearCard card_;
+  bool is_decode_ = false;  // the step at hand: one row an item
 };
 
 }  // namespace sparrow

@@ -13,6 +13,9 @@ struct GpuForwardChoices {
   bool cut_products_for_card = true;
   // Such a product normalises its input itself; else rms_norm does, a kernel more.
   bool norm_in_products = true;
+  // Kernels of a decode step start while those before them finish (programmatic dependent launch,
+  // on sm_90 and newer); else each waits for the end of the one before.
+  bool overlap_launches = true;
 };
 
 }  // namespace sparrow

@@ -221,6 +221,8 @@ template <typename X, typename Element, bool kAligned, int kHeads>
 __global__ void __launch_bounds__(kThreads)
     attention_rows_kernel(const GpuAttentionArgs args, int lanes_per_key, int head_tiles) {
   __shared__ RowShared<kHeads> shared;
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   RowWork work;
   work.item = args.items[blockIdx.x];
   work.row = static_cast<int>(blockIdx.z);
@@ -275,8 +277,9 @@ void launch_for(GpuStream stream, const GpuAttentionArgs& args) {
   const dim3 grid{static_cast<unsigned>(args.num_items),
                   static_cast<unsigned>(args.heads.num_kv_heads * head_tiles),
                   static_cast<unsigned>(args.max_item_rows)};
-  launch(stream, grid, dim3{kThreads}, shared_bytes,
-         attention_rows_kernel<X, Element, kAligned, kHeads>, args, lanes_per_key, head_tiles);
+  launch_overlapped(stream, grid, dim3{kThreads}, shared_bytes,
+                    attention_rows_kernel<X, Element, kAligned, kHeads>, args, lanes_per_key,
+                    head_tiles);
 }
 
 // Registers hold kHeads * 16 floats a thread: few sizes, the rest is skipped by branches.

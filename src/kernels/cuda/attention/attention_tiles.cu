@@ -237,6 +237,7 @@ template <typename X, typename Element, int D, int kRowWarps>
 __global__ void __launch_bounds__(kTileThreads, (kBlocksAtOnce<D, kRowWarps>))
     attention_tiles_kernel(const GpuAttentionArgs args) {
   using Shape = BlockShape<kRowWarps>;
+  let_next_kernel_start();
   const AttentionItem item = args.items[blockIdx.x];
   const bool is_long = item.num_rows >= kMinLongRows;
   const int group = args.heads.num_heads / args.heads.num_kv_heads;
@@ -256,18 +257,27 @@ __global__ void __launch_bounds__(kTileThreads, (kBlocksAtOnce<D, kRowWarps>))
   KvTile<X, D> tile;
   CopyQueue queue;
   const KvSource<Element> source(args, item, kv_head, kv_end);
-  unsigned q[D / 16][4];
-  load_query<X, D>(args, item, rows, q);
+  // Keys and values of a row's earlier positions are older than the step; what this step stores
+  // lies behind them. In a step with prompts that is not so: other tiles of the span come first.
+  const bool is_old = args.max_item_rows == 1 && item.kv_end <= item.first_position;
+  if (!is_old) wait_for_earlier_kernels();
   float out[D / 8][4] = {};
   Softmax softmax;
   const int warp_key = warp % Shape::kKeyWarps * Shape::kWarpKeys;
   tile.stage_keys(source, item.kv_begin, queue);
   queue.commit();
+  tile.stage_values(source, item.kv_begin, queue);
+  queue.commit();
+  if (is_old) wait_for_earlier_kernels();
+  unsigned q[D / 16][4];
+  load_query<X, D>(args, item, rows, q);
   for (int begin = item.kv_begin; begin < kv_end; begin += kTileKeys) {
     float scores[2 * Shape::kKeySteps][4], rescale[2];
-    __syncthreads();  // the values of the tile before are used
-    tile.stage_values(source, begin, queue);
-    queue.commit();
+    if (begin != item.kv_begin) {
+      __syncthreads();  // the values of the tile before are used
+      tile.stage_values(source, begin, queue);
+      queue.commit();
+    }
     queue.wait_but<1>();  // the keys
     __syncthreads();
     compute_scores<X, D, Shape::kKeySteps>(q, tile, warp_key, sizeof(Element) == 1, scores);
@@ -296,8 +306,8 @@ void launch_shape(GpuStream stream, const GpuAttentionArgs& args, int max_rows) 
   const dim3 grid{static_cast<unsigned>(args.num_items),
                   static_cast<unsigned>(args.heads.num_kv_heads),
                   static_cast<unsigned>((max_rows * group + kRows - 1) / kRows)};
-  launch(stream, grid, dim3{kTileThreads}, kSharedBytes,
-         attention_tiles_kernel<X, Element, D, kRowWarps>, args);
+  launch_overlapped(stream, grid, dim3{kTileThreads}, kSharedBytes,
+                    attention_tiles_kernel<X, Element, D, kRowWarps>, args);
 }
 
 // Each launch leaves the items of the other.

@@ -86,6 +86,8 @@ __device__ __forceinline__ void store_int8(const HeadPairs& pairs, int8_t* out, 
 
 template <typename X>
 __global__ void __launch_bounds__(kWarps* kWarpSize) rope_store_kernel(const RopeStoreArgs args) {
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   const GpuHeads heads = args.heads;
   const int row = static_cast<int>(blockIdx.x);
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
@@ -126,9 +128,9 @@ void rope_store(GpuStream stream, const RopeStoreArgs& args) {
   const dim3 grid{static_cast<unsigned>(args.num_rows),
                   static_cast<unsigned>((num_heads + kWarps - 1) / kWarps)};
   if (args.x_type == GpuFloat::kBF16) {
-    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<BF16>, args);
+    launch_overlapped(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<BF16>, args);
   } else {
-    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<F16>, args);
+    launch_overlapped(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<F16>, args);
   }
 }
 

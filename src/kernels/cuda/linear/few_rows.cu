@@ -81,6 +81,16 @@ struct WeightStream {
   }
 };
 
+// What else comes from far: it would be waited for when the weights are there already.
+__device__ __forceinline__ void prefetch_vectors(const FewRows& args) {
+  constexpr int kLine = 32;  // floats
+  const int at = static_cast<int>(threadIdx.x) * kLine;
+  const float* gain = args.work.norm.x != nullptr ? args.work.norm.gain : nullptr;
+  if (gain != nullptr && at < args.work.matrix.cols) prefetch_to_l2(gain + at);
+  const int row = static_cast<int>(blockIdx.x) * args.plan.tile_rows;
+  if (args.work.bias != nullptr && threadIdx.x == 0) prefetch_to_l2(args.work.bias + row);
+}
+
 // rms(x) * gain, rounded as rms_norm.cu rounds it, and in its order: the same bits.
 template <typename X>
 __device__ __forceinline__ void stage_normalised(const FewRows& args, X* x_shared) {
@@ -177,6 +187,7 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(const FewRows args) 
   const WeightStream<Format, kGated> weights{args};
   const int num_tiles = args.plan.num_tiles, num_windows = args.num_windows;
 
+  let_next_kernel_start();
   Window ring[kDepth];
   Place next{static_cast<int>(blockIdx.x), warp};
   if (warp >= num_windows) next.tile = num_tiles;  // short rows: nothing for this warp
@@ -185,6 +196,8 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(const FewRows args) 
     if (next.tile < num_tiles) weights.load(next, ring[d]);
     next.advance(args);
   }
+  prefetch_vectors(args);
+  wait_for_earlier_kernels();
   stage_x(args, x_shared);
   __syncthreads();
 
@@ -226,9 +239,9 @@ void launch_for(GpuStream stream, const LinearWork& work) {
   }
   args.num_windows = (work.matrix.cols + Format::kInputs - 1) / Format::kInputs;
   args.x_stride = few_rows_x_stride(work.matrix.format, work.matrix.cols);
-  launch(stream, dim3{static_cast<unsigned>(args.plan.num_blocks)}, dim3{kThreads},
-         few_rows_shared_bytes(work.matrix.format, work.matrix.cols, work.num_rows),
-         few_rows_kernel<Format, X, kGated>, args);
+  launch_overlapped(stream, dim3{static_cast<unsigned>(args.plan.num_blocks)}, dim3{kThreads},
+                    few_rows_shared_bytes(work.matrix.format, work.matrix.cols, work.num_rows),
+                    few_rows_kernel<Format, X, kGated>, args);
 }
 
 template <typename X, bool kGated>

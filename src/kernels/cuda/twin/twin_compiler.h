@@ -10,6 +10,7 @@
 #include <functional>
 #include <type_traits>
 
+#include "base/check.h"
 #include "kernels/cuda/gpu_stream.h"
 #include "kernels/cuda/twin/twin_block.h"
 #include "kernels/cuda/twin/twin_queue.h"
@@ -216,6 +217,24 @@ void launch(GpuStream stream, Dim3 grid, Dim3 block, size_t shared_bytes,
     run_grid(grid, block, shared_bytes, body, &call);
   };
   static_cast<TwinQueue*>(stream.handle)->add(run);
+}
+
+// Kernels run one after the other here; but one that is launched to overlap must have waited.
+inline thread_local bool tls_has_waited = false;
+inline void wait_for_earlier_kernels() { tls_has_waited = true; }
+inline void let_next_kernel_start() {}
+inline void prefetch_to_l2(const void*) {}
+
+template <typename... Parameters, typename... Arguments>
+void launch_overlapped(GpuStream stream, Dim3 grid, Dim3 block, size_t shared_bytes,
+                       void (*kernel)(Parameters...), const Arguments&... arguments) {
+  if (!stream.overlaps_launches) {
+    return launch(stream, grid, block, shared_bytes, kernel, arguments...);
+  }
+  auto* queue = static_cast<TwinQueue*>(stream.handle);
+  queue->add([] { tls_has_waited = false; });
+  launch(stream, grid, block, shared_bytes, kernel, arguments...);
+  queue->add([] { CHECK(tls_has_waited && "a kernel that overlaps waits for those before it"); });
 }
 
 }  // namespace sparrow::gpu_twin
