@@ -103,3 +103,13 @@ void launch_overlapped(GpuStream stream, dim3 grid, dim3 block, size_t shared_by
 #define SPARROW_GPU_NAMESPACE gpu_twin
 
 #endif
+
+namespace sparrow::SPARROW_GPU_NAMESPACE {
+
+// For kernels that have nothing to do before: they save the way to the chip.
+__device__ __forceinline__ void start_after_earlier_kernels() {
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
+}
+
+}  // namespace sparrow::SPARROW_GPU_NAMESPACE

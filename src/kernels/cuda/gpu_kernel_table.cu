@@ -17,6 +17,7 @@ const GpuKernels& kernel_table() {
       .rms_norm = rms_norm,
       .linear = linear,
       .gated_linear = gated_linear,
+      .linear_rope_store = linear_rope_store,
       .rope_store = rope_store,
       .attention = attention,
       .attention_combine = attention_combine,

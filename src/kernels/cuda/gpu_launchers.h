@@ -11,6 +11,7 @@ void embed(GpuStream stream, const EmbedArgs& args);
 void rms_norm(GpuStream stream, const RmsNormArgs& args);
 void linear(GpuStream stream, const LinearArgs& args);
 void gated_linear(GpuStream stream, const GatedLinearArgs& args);
+void linear_rope_store(GpuStream stream, const LinearArgs& args, const RopeStoreArgs& rope);
 void rope_store(GpuStream stream, const RopeStoreArgs& args);
 void attention(GpuStream stream, const GpuAttentionArgs& args);
 void attention_combine(GpuStream stream, const GpuAttentionArgs& args);

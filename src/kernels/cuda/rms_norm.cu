@@ -17,8 +17,7 @@ __global__ void __launch_bounds__(kThreads)
                     const float* __restrict__ gain, Out* __restrict__ out, int hidden_size,
                     float eps) {
   __shared__ float sums[kThreads / kWarpSize];
-  let_next_kernel_start();
-  wait_for_earlier_kernels();
+  start_after_earlier_kernels();
   const int64_t row = row_of != nullptr ? row_of[blockIdx.x] : static_cast<int>(blockIdx.x);
   const float* in = x + row * hidden_size;
   Out* result = out + int64_t{blockIdx.x} * hidden_size;

@@ -213,9 +213,9 @@ TEST_P(GpuExecutorTest, EveryChoice_SameLogitsWithinRounding) {
   GeneratedWeights weights(small_model_config(), 3, TensorType::kBF16);
   GpuForwardChoices plain;
   plain.merge_in_attention = plain.cut_products_for_card = plain.norm_in_products =
-      plain.overlap_launches = false;
+      plain.rope_in_products = plain.overlap_launches = false;
   GpuForwardChoices separate_norms;
-  separate_norms.norm_in_products = false;
+  separate_norms.norm_in_products = separate_norms.rope_in_products = false;
   std::vector<float> expected;
   for (const GpuForwardChoices& choices : {plain, separate_norms, GpuForwardChoices{}}) {
     for (const bool eager : {true, false}) {

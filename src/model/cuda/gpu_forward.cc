@@ -100,14 +100,16 @@ void GpuForward::queue_norm(const InputNorm& norm, int32_t num_rows, void* out) 
   kernels_.rms_norm(launch_stream(), args);
 }
 
-void GpuForward::queue_qkv(const GpuLayerWeights& layer, int32_t num_rows) {
+// q, rotated: [T][Nq * D]; k and v into the cache.
+void GpuForward::queue_qkv(const GpuLayerWeights& layer, const RopeStoreArgs& rope) {
+  const GpuStream stream = launch_stream();
   // qkv = h Wqkv^T + b: [T][(Nq + 2 Nk) * D], h = rms(x, gain)
   const InputNorm norm = norm_of_x(layer.attention_norm);
   LinearArgs qkv;
   qkv.x_type = float_;
   qkv.has_matrix_units = has_matrix_units_;
   qkv.card = card_;
-  qkv.num_rows = num_rows;
+  qkv.num_rows = rope.num_rows;
   qkv.bias = layer.qkv_bias;
   qkv.out = workspace_.qkv;
   qkv.out_stride = config_.q_size() + 2 * config_.kv_size();
@@ -117,15 +119,19 @@ void GpuForward::queue_qkv(const GpuLayerWeights& layer, int32_t num_rows) {
     qkv.x = nullptr;
     qkv.norm = norm;
     if (!takes_norm(qkv)) {
-      if (!has_normalised) queue_norm(norm, num_rows, workspace_.hidden);
+      if (!has_normalised) queue_norm(norm, qkv.num_rows, workspace_.hidden);
       has_normalised = true;
       qkv.x = workspace_.hidden;
       qkv.norm = {};
     }
-    kernels_.linear(launch_stream(), qkv);
+    if (choices_.rope_in_products && takes_rope_store(qkv, rope)) {
+      return kernels_.linear_rope_store(stream, qkv, rope);
+    }
+    kernels_.linear(stream, qkv);
     qkv.bias += matrix.rows;
     qkv.out += matrix.rows;
   }
+  kernels_.rope_store(stream, rope);
 }
 
 void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
@@ -133,8 +139,6 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   const GpuStream stream = launch_stream();
   const int32_t num_rows = data.shape.num_rows;
   const GpuHeads heads{config_.num_heads, config_.num_kv_heads, config_.head_dim};
-  queue_qkv(layer, num_rows);
-  // q, rotated: [T][Nq * D]; k and v into the cache
   RopeStoreArgs rope;
   rope.heads = heads;
   rope.qkv = workspace_.qkv;
@@ -145,7 +149,7 @@ void GpuForward::queue_attention(const GpuLayerWeights& layer, const GpuKvLayer&
   rope.x_type = float_;
   rope.cache = cache;
   rope.num_rows = num_rows;
-  kernels_.rope_store(stream, rope);
+  queue_qkv(layer, rope);
   // attended = softmax(q k^T / sqrt(D)) v: [T][Nq * D]
   GpuAttentionArgs attention;
   attention.heads = heads;

@@ -59,7 +59,7 @@ class GpuForward {
  private:
   void queue_attention(const GpuLayerWeights& layer, const GpuKvLayer& cache,
                        const GpuStepData& data, int32_t max_item_rows);
-  void queue_qkv(const GpuLayerWeights& layer, int32_t num_rows);
+  void queue_qkv(const GpuLayerWeights& layer, const RopeStoreArgs& rope);
   void queue_ffn(const GpuLayerWeights& layer, int32_t num_rows);
   // rms(x[row_of[i]]) * gain as 16 bits, in `out`.
   void queue_norm(const InputNorm& norm, int32_t num_rows, void* out);

@@ -13,8 +13,7 @@ constexpr int kMaxDims = kGpuMaxHeadDim / kWarpSize;  // of a lane
 template <typename X>
 __global__ void __launch_bounds__(kWarps* kWarpSize)
     attention_combine_kernel(const GpuAttentionArgs args) {
-  let_next_kernel_start();
-  wait_for_earlier_kernels();
+  start_after_earlier_kernels();
   const AttentionCombineItem item = args.combine[blockIdx.x];
   const int64_t num_heads = args.heads.num_heads, head_dim = args.heads.head_dim;
   const int head =

@@ -221,8 +221,7 @@ template <typename X, typename Element, bool kAligned, int kHeads>
 __global__ void __launch_bounds__(kThreads)
     attention_rows_kernel(const GpuAttentionArgs args, int lanes_per_key, int head_tiles) {
   __shared__ RowShared<kHeads> shared;
-  let_next_kernel_start();
-  wait_for_earlier_kernels();
+  start_after_earlier_kernels();
   RowWork work;
   work.item = args.items[blockIdx.x];
   work.row = static_cast<int>(blockIdx.z);

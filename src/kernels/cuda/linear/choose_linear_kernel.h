@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_linear.h"
 #include "kernels/cuda/linear/few_rows_plan.h"
 
@@ -87,6 +88,14 @@ inline LinearShape linear_shape(const GatedLinearArgs& args) {
 template <typename Args>
 bool takes_input_norm(const Args& args) {
   return choose_linear_kernel(linear_shape(args)) == LinearKernel::kFewRows;
+}
+
+// May linear_rope_store() be called? An int8 cache needs the largest value of a head first.
+inline bool takes_rope_store(const LinearArgs& args, const RopeStoreArgs& rope) {
+  const int32_t num_heads = rope.heads.num_heads + 2 * rope.heads.num_kv_heads;
+  return choose_linear_kernel(linear_shape(args)) == LinearKernel::kFewRows &&
+         rope.cache.format == GpuKvFormat::kBF16 &&
+         args.matrix.rows == num_heads * rope.heads.head_dim;
 }
 
 }  // namespace sparrow

@@ -1,12 +1,15 @@
 // Up to 8 rows of x (decode) on the matrix units: W streams through the chip once, and everything
 // is arranged so that its loads never wait. A block for each multiprocessor takes tiles of up to 16
-// rows of W (8 of the gate and 8 of `up`); its 16 warps share the inputs: warp w the windows w,
-// w + 16, ... of 64 bytes of every row. Each keeps kDepth windows on the way, across the tiles, and
-// the first of them are asked for before x is looked at. x lies in shared memory, normalised
-// there when it is the residual stream that comes in.
+// rows of W (8 of the gate and 8 of `up`, or the two halves of 8 pairs to rotate); its 16 warps
+// share the inputs: warp w the windows w, w + 16, ... of 64 bytes of every row. Each keeps kDepth
+// windows on the way, across the tiles, and the first of them are asked for before x is looked at.
+// x lies in shared memory, normalised there when it is the residual stream that comes in.
 //
 // The order of an output's sum: a warp's windows one after the other, then the warps. It depends on
 // the shape and the format alone.
+#include <algorithm>
+
+#include "kernels/cuda/attention/rope_pair.cuh"
 #include "kernels/cuda/gpu_launchers.h"
 #include "kernels/cuda/linear/choose_linear_kernel.h"
 #include "kernels/cuda/linear/few_rows_weights.cuh"
@@ -15,16 +18,27 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 namespace {
 
-constexpr int kWarps = kFewRowsWarps;
-constexpr int kThreads = kWarps * kWarpSize;
 constexpr int kMmaRows = kFewRowsMmaRows;
+constexpr int kMaxWarps = kFewRowsWarps;
+constexpr int kMinWarps = kMmaRows * kMaxRowDots / kWarpSize;  // a thread for each output of a tile
+constexpr int kMaxThreads = kMaxWarps * kWarpSize;
 constexpr int kDepth = 4;  // windows on the way of a warp
+
+// What an output is. Of the paired forms each needs two rows of W, which lie 8 apart in an mma.
+enum class Form {
+  kPlain,  // a row of W: added to what is there, or with a bias
+  kGated,  // a row of the gate and one of `up`
+  kRope,   // of a head of q, k or v the rows i and i + D/2: rotated and stored
+};
+__host__ __device__ constexpr bool is_paired(Form form) { return form != Form::kPlain; }
 
 struct FewRows {
   LinearWork work;
+  RopeStoreArgs rope;  // of kRope
   FewRowsPlan plan;
   int group_shift;
   int num_windows;  // of a row
+  int num_warps;    // fewer than 16 where a row has fewer windows
   int x_stride;
 };
 
@@ -34,20 +48,30 @@ struct Place {
   int window;
 
   __device__ __forceinline__ void advance(const FewRows& args) {
-    window += kWarps;
+    window += args.num_warps;
     if (window < args.num_windows) return;
     window = static_cast<int>(threadIdx.x) / kWarpSize;
     tile += args.plan.num_blocks;
   }
 };
 
-template <typename Format, bool kGated>
+template <Form kForm>
+__host__ __device__ __forceinline__ int num_outputs(const LinearWork& work) {
+  return kForm == Form::kRope ? work.matrix.rows / 2 : work.matrix.rows;
+}
+
+template <typename Format, Form kForm>
 struct WeightStream {
   const FewRows& args;
 
   // Of row g + 8 * half of a tile.
   __device__ __forceinline__ const GpuMatrix& matrix(int half) const {
-    return kGated && half == 1 ? args.work.up : args.work.matrix;
+    return kForm == Form::kGated && half == 1 ? args.work.up : args.work.matrix;
+  }
+  __device__ __forceinline__ int row_of(int output, int half) const {
+    if constexpr (kForm != Form::kRope) return output;
+    const int pairs = args.rope.heads.head_dim / 2;
+    return output + (output / pairs + half) * pairs;
   }
   // Loads are not made for rows and inputs that are not there: zeros.
   __device__ __forceinline__ void load(const Place& place, Window& out) const {
@@ -58,8 +82,8 @@ struct WeightStream {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const GpuMatrix& w = matrix(half);
-      const int in_tile = kGated ? g : g + half * (kMmaRows / 2);
-      const int row = place.tile * args.plan.tile_rows + in_tile;
+      const int in_tile = is_paired(kForm) ? g : g + half * (kMmaRows / 2);
+      const int row = row_of(place.tile * args.plan.tile_rows + in_tile, half);
       out.rows[half] = RowPiece{};
       if (in_tile >= args.plan.tile_rows || row >= w.rows || piece >= num_pieces) continue;
       load_row_words(out.rows[half],
@@ -94,32 +118,39 @@ __device__ __forceinline__ void prefetch_vectors(const FewRows& args) {
 // rms(x) * gain, rounded as rms_norm.cu rounds it, and in its order: the same bits.
 template <typename X>
 __device__ __forceinline__ void stage_normalised(const FewRows& args, X* x_shared) {
-  __shared__ float squares[kMaxRowDots][kWarps];
+  // As 16 warps do it there, whatever their number is here.
+  __shared__ float squares[kMaxRowDots][kMaxWarps];
   const InputNorm& norm = args.work.norm;
   const int thread = static_cast<int>(threadIdx.x);
+  const int num_threads = args.num_warps * kWarpSize;
   const int cols = args.work.matrix.cols;
 #pragma unroll
   for (int t = 0; t < kMaxRowDots; ++t) {
     if (t >= args.work.num_rows) break;
     const int64_t row = norm.row_of != nullptr ? norm.row_of[t] : t;
     const float* in = norm.x + row * cols;
-    float sum = 0;
+    for (int warp = thread / kWarpSize; warp < kMaxWarps; warp += args.num_warps) {
+      float sum = 0;
 #pragma unroll 4
-    for (int k = thread; k < cols; k += kThreads) sum = fmaf(in[k], in[k], sum);
-    sum = warp_sum(sum);
-    if (thread % kWarpSize == 0) squares[t][thread / kWarpSize] = sum;
+      for (int k = warp * kWarpSize + thread % kWarpSize; k < cols; k += kMaxThreads) {
+        sum = fmaf(in[k], in[k], sum);
+      }
+      sum = warp_sum(sum);
+      if (thread % kWarpSize == 0) squares[t][warp] = sum;
+    }
   }
   __syncthreads();
   for (int t = 0; t < args.work.num_rows; ++t) {
     float sum = 0;
-    for (int warp = 0; warp < kWarps; ++warp) sum += squares[t][warp];
+    for (int warp = 0; warp < kMaxWarps; ++warp) sum += squares[t][warp];
     const float scale = 1.0f / sqrtf(sum / static_cast<float>(cols) + norm.eps);
     const int64_t row = norm.row_of != nullptr ? norm.row_of[t] : t;
     const float* in = norm.x + row * cols;
     X* out = x_shared + t * args.x_stride;
 #pragma unroll 4
-    for (int k = thread; k < cols; k += kThreads) from_float(in[k] * scale * norm.gain[k], out[k]);
-    for (int k = cols + thread; k < args.x_stride; k += kThreads) out[k] = X{0};
+    for (int k = thread; k < cols; k += num_threads)
+      from_float(in[k] * scale * norm.gain[k], out[k]);
+    for (int k = cols + thread; k < args.x_stride; k += num_threads) out[k] = X{0};
   }
 }
 
@@ -131,60 +162,120 @@ __device__ __forceinline__ void stage_x(const FewRows& args, X* x_shared) {
   auto* out = reinterpret_cast<uint4*>(x_shared);
   for (int t = 0; t < args.work.num_rows; ++t) {
 #pragma unroll 4
-    for (int i = static_cast<int>(threadIdx.x); i < stride; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < stride; i += args.num_warps * kWarpSize) {
       out[t * stride + i] = i < pieces ? in[t * pieces + i] : make_uint4(0, 0, 0, 0);
     }
   }
 }
 
-// sums[warp][row of x][row of the mma]; one output a thread adds the warps' in order.
-template <typename X, bool kGated>
-__device__ __forceinline__ void store_tile(const FewRows& args, int tile, const float* sums) {
-  constexpr int kOutputs = kGated ? kMmaRows / 2 : kMmaRows;
-  const int num_rows = args.work.num_rows;
-  const int thread = static_cast<int>(threadIdx.x);
-  const int t = thread / kOutputs, i = thread % kOutputs;
-  const int r = tile * args.plan.tile_rows + i;
-  if (t >= num_rows || i >= args.plan.tile_rows || r >= args.work.matrix.rows) return;
-  float sum = 0, up = 0;
+// One output of a tile, by one thread: what belongs to it beside the sums is asked for in
+// prepare(), long before store() needs it.
+template <typename X, Form kForm>
+struct Output {
+  static constexpr int kOutputs = is_paired(kForm) ? kMmaRows / 2 : kMmaRows;
+  int t = 0, i = 0, r = 0;  // row of x, place in the tile, output
+  bool exists = false;
+  float bias[2] = {0, 0};
+  float before = 0;            // kPlain: what lies in out
+  float cosine = 0, sine = 0;  // kRope
+  int head = 0, in_head = 0, cell = -1;
+
+  __device__ __forceinline__ void prepare(const FewRows& args, int tile) {
+    const LinearWork& work = args.work;
+    t = static_cast<int>(threadIdx.x) / kOutputs;
+    i = static_cast<int>(threadIdx.x) % kOutputs;
+    r = tile * args.plan.tile_rows + i;
+    exists = tile < args.plan.num_tiles && t < work.num_rows && i < args.plan.tile_rows &&
+             r < num_outputs<kForm>(work);
+    if (!exists) return;
+    if constexpr (kForm == Form::kPlain) {
+      if (work.bias != nullptr) bias[0] = work.bias[r];
+      if (work.add_to_out) before = static_cast<float*>(work.out)[int64_t{t} * work.out_stride + r];
+    }
+    if constexpr (kForm == Form::kRope) prepare_rope(args);
+  }
+  __device__ __forceinline__ void store(const FewRows& args, float sum, float other) const {
+    if constexpr (kForm == Form::kGated) store_gated<X>(args.work, t, r, sum, other);
+    if constexpr (kForm == Form::kPlain) {
+      if (args.work.bias != nullptr) sum += bias[0];
+      float* out = static_cast<float*>(args.work.out) + int64_t{t} * args.work.out_stride + r;
+      *out = args.work.add_to_out ? before + sum : sum;
+    }
+    if constexpr (kForm == Form::kRope) {
+      if (cell < 0) return;
+      float low = sum, high = other;
+      if (args.work.bias != nullptr) {
+        low += bias[0];
+        high += bias[1];
+      }
+      if (!is_value_head(args.rope.heads, head)) rotate_pair(low, high, cosine, sine);
+      store_pair<X>(args.rope, t, head, in_head, cell, low, high);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void prepare_rope(const FewRows& args) {
+    const RopeStoreArgs& rope = args.rope;
+    const int half = rope.heads.head_dim / 2;
+    head = r / half;
+    in_head = r % half;
+    cell = rope.cells[t];
+    const float* table = rope.rope + int64_t{rope.positions[t]} * rope.heads.head_dim;
+    cosine = table[in_head];
+    sine = table[half + in_head];
+    if (args.work.bias == nullptr) return;
+    bias[0] = args.work.bias[head * rope.heads.head_dim + in_head];
+    bias[1] = args.work.bias[head * rope.heads.head_dim + half + in_head];
+  }
+};
+
+// sums[warp][row of x][row of the mma]: those of the warps are added in order.
+template <typename X, Form kForm>
+__device__ __forceinline__ void store_output(const FewRows& args, const Output<X, kForm>& output,
+                                             const float* sums) {
+  if (!output.exists) return;
+  float sum = 0, other = 0;
 #pragma unroll
-  for (int warp = 0; warp < kWarps; ++warp) {
-    const float* of_warp = sums + (warp * num_rows + t) * kMmaRows;
-    sum += of_warp[i];
-    if constexpr (kGated) up += of_warp[kOutputs + i];
+  for (int warp = 0; warp < kMaxWarps; ++warp) {
+    if (warp >= args.num_warps) break;
+    const float* of_warp = sums + (warp * args.work.num_rows + output.t) * kMmaRows;
+    sum += of_warp[output.i];
+    if constexpr (is_paired(kForm)) other += of_warp[kMmaRows / 2 + output.i];
   }
-  if constexpr (kGated) {
-    store_gated<X>(args.work, t, r, sum, up);
-  } else {
-    store_sum(args.work, t, r, sum);
-  }
+  output.store(args, sum, other);
 }
 
 // A warp's share of a tile is complete; every warp of the block comes here once a tile. The sums of
 // two tiles lie in turns in shared memory: one barrier is enough.
-template <typename X, bool kGated>
-__device__ __forceinline__ void finish_tile(const FewRows& args, int tile, int turn,
-                                            const FragmentC& fragment, float* shared) {
+template <typename X, Form kForm>
+__device__ __forceinline__ void finish_tile(const FewRows& args, const Output<X, kForm>& output,
+                                            int turn, const FragmentC& fragment, float* shared) {
   const int num_rows = args.work.num_rows;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  float* sums = shared + turn * (kWarps * num_rows * kMmaRows);
+  float* sums = shared + turn * (args.num_warps * num_rows * kMmaRows);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int t = lane % 4 * 2 + i % 2, row = lane / 4 + i / 2 * (kMmaRows / 2);
     if (t < num_rows) sums[(warp * num_rows + t) * kMmaRows + row] = fragment.c[i];
   }
   __syncthreads();
-  store_tile<X, kGated>(args, tile, sums);
+  store_output(args, output, sums);
 }
 
-template <typename Format, typename X, bool kGated>
-__global__ void __launch_bounds__(kThreads) few_rows_kernel(const FewRows args) {
+// Plain weights: 64 registers a thread, so that the next kernel's blocks find room and ask for
+// their first weights while this one finishes. Integers would spill.
+template <typename Format>
+inline constexpr int kBlocksAtOnce = Format::kHasScales ? 1 : 2;
+
+template <typename Format, typename X, Form kForm>
+__global__ void __launch_bounds__(kMaxThreads, kBlocksAtOnce<Format>)
+    few_rows_kernel(const FewRows args) {
   X* x_shared = dynamic_shared<X>();
   float* sums_shared = reinterpret_cast<float*>(x_shared + args.work.num_rows * args.x_stride);
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const WeightStream<Format, kGated> weights{args};
+  const WeightStream<Format, kForm> weights{args};
   const int num_tiles = args.plan.num_tiles, num_windows = args.num_windows;
 
   let_next_kernel_start();
@@ -198,6 +289,8 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(const FewRows args) 
   }
   prefetch_vectors(args);
   wait_for_earlier_kernels();
+  Output<X, kForm> output;
+  output.prepare(args, static_cast<int>(blockIdx.x));
   stage_x(args, x_shared);
   __syncthreads();
 
@@ -220,7 +313,8 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(const FewRows args) 
       const int tile = at.tile;
       at.advance(args);
       if (at.tile == tile) continue;
-      finish_tile<X, kGated>(args, tile, turn, sums, sums_shared);
+      finish_tile(args, output, turn, sums, sums_shared);
+      output.prepare(args, at.tile);
       __syncwarp();
       sums = FragmentC{};
       turn ^= 1;
@@ -228,42 +322,56 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(const FewRows args) 
   }
 }
 
-template <typename Format, typename X, bool kGated>
-void launch_for(GpuStream stream, const LinearWork& work) {
+template <typename Format, typename X, Form kForm>
+void launch_for(GpuStream stream, const LinearWork& work, const RopeStoreArgs& rope) {
   FewRows args;
+  args.rope = rope;
   args.work = work;
-  args.plan = plan_few_rows(work.matrix.rows, kGated, work.card.num_sms);
+  args.plan = plan_few_rows(num_outputs<kForm>(work), is_paired(kForm), work.card.num_sms);
   args.group_shift = 31;  // one group a row, or none
   if (work.matrix.group != 0 && work.matrix.group != work.matrix.cols) {
     for (args.group_shift = 0; (1 << args.group_shift) < work.matrix.group;) ++args.group_shift;
   }
   args.num_windows = (work.matrix.cols + Format::kInputs - 1) / Format::kInputs;
+  args.num_warps = std::clamp(args.num_windows, kMinWarps, kMaxWarps);
   args.x_stride = few_rows_x_stride(work.matrix.format, work.matrix.cols);
-  launch_overlapped(stream, dim3{static_cast<unsigned>(args.plan.num_blocks)}, dim3{kThreads},
+  launch_overlapped(stream, dim3{static_cast<unsigned>(args.plan.num_blocks)},
+                    dim3{static_cast<unsigned>(args.num_warps * kWarpSize)},
                     few_rows_shared_bytes(work.matrix.format, work.matrix.cols, work.num_rows),
-                    few_rows_kernel<Format, X, kGated>, args);
+                    few_rows_kernel<Format, X, kForm>, args);
 }
 
-template <typename X, bool kGated>
-void launch_for_format(GpuStream stream, const LinearWork& work) {
+template <typename X, Form kForm>
+void launch_for_format(GpuStream stream, const LinearWork& work, const RopeStoreArgs& rope) {
   switch (work.matrix.format) {
     case GpuWeightFormat::kBF16:
     case GpuWeightFormat::kF16:  // of the type of x: choose_linear_kernel() has seen to it
-      return launch_for<PlainWindow<X>, X, kGated>(stream, work);
+      return launch_for<PlainWindow<X>, X, kForm>(stream, work, rope);
     case GpuWeightFormat::kInt8:
-      return launch_for<Int8Window<X>, X, kGated>(stream, work);
+      return launch_for<Int8Window<X>, X, kForm>(stream, work, rope);
     case GpuWeightFormat::kInt4:
-      return launch_for<Int4Window<X>, X, kGated>(stream, work);
+      return launch_for<Int4Window<X>, X, kForm>(stream, work, rope);
   }
 }
 
 }  // namespace
 
 void run_few_rows(GpuStream stream, const LinearWork& work) {
-  if (work.x_type == GpuFloat::kBF16) {
-    (work.is_gated ? launch_for_format<BF16, true> : launch_for_format<BF16, false>)(stream, work);
+  const bool is_bf16 = work.x_type == GpuFloat::kBF16;
+  if (work.is_gated) {
+    (is_bf16 ? launch_for_format<BF16, Form::kGated>
+             : launch_for_format<F16, Form::kGated>)(stream, work, {});
   } else {
-    (work.is_gated ? launch_for_format<F16, true> : launch_for_format<F16, false>)(stream, work);
+    (is_bf16 ? launch_for_format<BF16, Form::kPlain>
+             : launch_for_format<F16, Form::kPlain>)(stream, work, {});
+  }
+}
+
+void run_few_rows_rope(GpuStream stream, const LinearWork& work, const RopeStoreArgs& rope) {
+  if (work.x_type == GpuFloat::kBF16) {
+    launch_for_format<BF16, Form::kRope>(stream, work, rope);
+  } else {
+    launch_for_format<F16, Form::kRope>(stream, work, rope);
   }
 }
 

@@ -131,6 +131,69 @@ TEST_P(FewRows, OtherNumbersOfMultiprocessors_ChangeNoBit) {
   }
 }
 
+// The projections of q, k and v, with bias, into q and a paged cache; the last row is padding.
+TEST_P(FewRows, RotatedAndStoredByTheProduct_BitsOfRopeStore) {
+  for (const WeightCase& weights : weight_cases()) {
+    for (const GpuHeads& heads : {GpuHeads{4, 2, 32}, {3, 1, 20}}) {
+      constexpr int32_t kCols = 192, kBlocks = 3;
+      const int32_t width = (heads.num_heads + 2 * heads.num_kv_heads) * heads.head_dim;
+      const auto cached =
+          static_cast<size_t>(kBlocks * heads.num_kv_heads * kGpuBlockTokens * heads.head_dim);
+      const GpuFloat x_type =
+          weights.target.format == GpuWeightFormat::kF16 ? GpuFloat::kF16 : GpuFloat::kBF16;
+      const DeviceWeights on_device = to_device(pack(weights, width, kCols, 3));
+      const GpuBuffer x = upload(random_x(x_type, 8 * kCols, 7));
+      const GpuBuffer bias = upload(random_floats(static_cast<size_t>(width), 8));
+      const GpuBuffer table = upload(random_floats(static_cast<size_t>(40 * heads.head_dim), 9));
+      const GpuBuffer positions = upload(std::vector<int32_t>{5, 39, 0, 7, 8, 9, 10, 0});
+      const GpuBuffer cells = upload(std::vector<int32_t>{40, 3, 16, 15, 47, 0, 1, -1});
+      const GpuBuffer qkv = make<float>(static_cast<size_t>(8 * width));
+      const auto q_count = static_cast<size_t>(8 * heads.num_heads * heads.head_dim);
+      for (const int32_t num_rows : {1, 5, 8}) {
+        std::vector<std::vector<uint16_t>> found;
+        for (const bool in_product : {false, true}) {
+          const GpuBuffer q = make<uint16_t>(q_count);
+          const GpuBuffer keys = make<uint16_t>(cached), values = make<uint16_t>(cached);
+          LinearArgs args;
+          args.matrix = on_device.matrix;
+          args.x = x.as<void>();
+          args.x_type = x_type;
+          args.num_rows = num_rows;
+          args.bias = bias.as<float>();
+          args.out = qkv.as<float>();
+          args.out_stride = width;
+          args.has_matrix_units = true;
+          args.card = {5, kH200.max_shared_bytes};
+          RopeStoreArgs rope;
+          rope.heads = heads;
+          rope.qkv = qkv.as<float>();
+          rope.positions = positions.as<int32_t>();
+          rope.cells = cells.as<int32_t>();
+          rope.rope = table.as<float>();
+          rope.q_out = q.as<void>();
+          rope.x_type = x_type;
+          rope.cache.keys = keys.as<void>();
+          rope.cache.values = values.as<void>();
+          rope.num_rows = num_rows;
+          ASSERT_TRUE(takes_rope_store(args, rope));
+          if (in_product) {
+            kernels().linear_rope_store(stream(), args, rope);
+          } else {
+            kernels().linear(stream(), args);
+            kernels().rope_store(stream(), rope);
+          }
+          for (const GpuBuffer* buffer : {&q, &keys, &values}) {
+            found.push_back(download<uint16_t>(*buffer, buffer == &q ? q_count : cached));
+          }
+        }
+        for (size_t i = 0; i < 3; ++i) {
+          EXPECT_EQ(found[3 + i], found[i]) << weights.name << ", rows " << num_rows << ", " << i;
+        }
+      }
+    }
+  }
+}
+
 SPARROW_ON_EVERY_GPU(FewRows);
 
 }  // namespace

@@ -22,9 +22,7 @@ void run(GpuStream stream, const LinearWork& work, const LinearShape& shape) {
   }
 }
 
-}  // namespace
-
-void linear(GpuStream stream, const LinearArgs& args) {
+LinearWork work_of(const LinearArgs& args) {
   LinearWork work;
   work.matrix = args.matrix;
   work.x = args.x;
@@ -36,7 +34,17 @@ void linear(GpuStream stream, const LinearArgs& args) {
   work.out = args.out;
   work.out_stride = args.out_stride;
   work.add_to_out = args.add_to_out;
-  run(stream, work, linear_shape(args));
+  return work;
+}
+
+}  // namespace
+
+void linear(GpuStream stream, const LinearArgs& args) {
+  run(stream, work_of(args), linear_shape(args));
+}
+
+void linear_rope_store(GpuStream stream, const LinearArgs& args, const RopeStoreArgs& rope) {
+  if (args.num_rows > 0) run_few_rows_rope(stream, work_of(args), rope);
 }
 
 void gated_linear(GpuStream stream, const GatedLinearArgs& args) {

@@ -181,8 +181,7 @@ template <typename Format, typename X, int kNumX, int kRows, bool kGated>
 __global__ void __launch_bounds__(kThreads)
     row_dots_kernel(const LinearWork work, int group_shift, bool is_split) {
   __shared__ float shared[kWarps][kRows * kNumX];
-  let_next_kernel_start();
-  wait_for_earlier_kernels();
+  start_after_earlier_kernels();
   const int warp = static_cast<int>(threadIdx.x / kWarpSize);
   const int lane = static_cast<int>(threadIdx.x % kWarpSize);
   // Split: the warps of a block share its rows, and with them the inputs.
