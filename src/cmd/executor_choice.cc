@@ -91,6 +91,11 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
       static_cast<int>(std::max(batch_tokens, values.integer("max-num-seqs")));
   options.max_context = static_cast<int>(values.integer("max-model-len"));
   options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
+  if (values.has("gpu-leave-out")) {
+    for (const std::string& name : values.list("gpu-leave-out")) {
+      RETURN_IF_ERROR(leave_out(options.choices, name));
+    }
+  }
   if (needs.num_slots > 0) options.num_slots = needs.num_slots;
   if (needs.max_context > 0) options.max_context = needs.max_context;
   if (values.given("max-num-batched-tokens") && needs.max_batch_tokens > 0) {

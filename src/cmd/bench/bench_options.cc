@@ -77,6 +77,12 @@ constexpr OptionSpec kBatchOptions[] = {
      .help = "Measure steps that check so many guessed tokens of one sequence, such as 1,3,7",
      .unit = "tokens",
      .group = kBench},
+    {.name = "gpu-leave-out",
+     .type = OptionType::kList,
+     .default_text = "",
+     .help = "To measure a GPU's decode steps without some of their parts: merge, cut, norm, rope, "
+             "overlap",
+     .group = kBench},
     {.name = "replay",
      .type = OptionType::kString,
      .default_text = "",

@@ -19,6 +19,7 @@ const GpuKernels& kernel_table() {
       .gated_linear = gated_linear,
       .silu_multiply = silu_multiply,
       .expand_matrix = expand_matrix,
+      .linear_rope_store = linear_rope_store,
       .rope_store = rope_store,
       .attention = attention,
       .attention_combine = attention_combine,

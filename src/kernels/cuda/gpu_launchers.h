@@ -13,6 +13,7 @@ void linear(GpuStream stream, const LinearArgs& args);
 void gated_linear(GpuStream stream, const GatedLinearArgs& args);
 void silu_multiply(GpuStream stream, const SiluMultiplyArgs& args);
 void expand_matrix(GpuStream stream, const ExpandMatrixArgs& args);
+void linear_rope_store(GpuStream stream, const LinearArgs& args, const RopeStoreArgs& rope);
 void rope_store(GpuStream stream, const RopeStoreArgs& args);
 void attention(GpuStream stream, const GpuAttentionArgs& args);
 void attention_combine(GpuStream stream, const GpuAttentionArgs& args);

@@ -10,7 +10,7 @@
 // bytes: linear/int4_order.h.
 //
 // Which kernel runs is choose_linear_kernel() (linear/choose_linear_kernel.h): a function of the
-// shape, the format, has_matrix_units and whether there are at most 8 rows of x. Each sums the
+// shape, the format, the card and whether there are at most 8 rows of x. Each sums the
 // products of an output in an order of its own, which depends on the shape and the format alone: a
 // row's result has the same bits whatever the other rows are and, with the same kernel, however
 // many. For many rows a library may compute instead (product_library.h); the executor knows when.
@@ -39,11 +39,29 @@ struct GpuMatrix {
 // (model/cuda/product_trials.h).
 enum class LinearTiles : uint8_t { kByRows, k128By64, k128By128 };  // kByRows: 64 x 32 or 64 x 64
 
+// Where the rows of x are rms(x[row_of[i]]) * gain, rounded to x_type, of the residual stream, and
+// the product normalises them itself: the bits of rms_norm. For kernels that do:
+// takes_input_norm() (linear/choose_linear_kernel.h).
+struct InputNorm {
+  const float* x = nullptr;         // [T][cols]; null: no norm
+  const int32_t* row_of = nullptr;  // [num_rows]; null: row i
+  const float* gain = nullptr;      // [cols]
+  float eps = 1e-6f;
+};
+
+// What the kernel for few rows cuts a product for. num_sms 0: products of few rows take the kernel
+// that knows nothing of the card.
+struct LinearCard {
+  int32_t num_sms = 0;
+  int32_t max_shared_bytes = 0;  // of a block
+};
+
 // out[t][r] = sum over k of x[t][k] * W[r][k] (+ bias[r]); fp32 sums. With add_to_out the sum is
 // added to what lies in out: the residual stream.
 struct LinearArgs {
   GpuMatrix matrix;
-  const void* x = nullptr;  // [num_rows][cols] of x_type
+  const void* x = nullptr;  // [num_rows][cols] of x_type; null with a norm
+  InputNorm norm;
   GpuFloat x_type = GpuFloat::kBF16;
   int32_t num_rows = 0;
   const float* bias = nullptr;  // [rows] or null
@@ -52,6 +70,7 @@ struct LinearArgs {
   bool add_to_out = false;
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
   LinearTiles tiles = LinearTiles::kByRows;
+  LinearCard card;
 };
 
 // out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape,
@@ -59,12 +78,14 @@ struct LinearArgs {
 struct GatedLinearArgs {
   GpuMatrix gate;
   GpuMatrix up;
-  const void* x = nullptr;  // [num_rows][cols] of x_type
+  const void* x = nullptr;  // [num_rows][cols] of x_type; null with a norm
+  InputNorm norm;
   GpuFloat x_type = GpuFloat::kBF16;
   int32_t num_rows = 0;
   void* out = nullptr;            // [num_rows][rows] of x_type
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
   LinearTiles tiles = LinearTiles::kByRows;
+  LinearCard card;
 };
 
 // out[t][i] = silu(in[t][i]) * in[t][n + i] for i < n, in fp32, rounded to type: what a gated

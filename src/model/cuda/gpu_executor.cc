@@ -122,6 +122,7 @@ GpuWorkspace GpuExecutor::Impl::workspace_at(std::byte* base) const {
   out.partial_out = layout.partial_out.in<float>(base);
   out.partial_max = layout.partial_max.in<float>(base);
   out.partial_sum = layout.partial_sum.in<float>(base);
+  out.arrivals = layout.arrivals.in<int32_t>(base);
   out.logit_inputs = layout.logit_inputs.in<std::byte>(base);
   return out;
 }
@@ -171,8 +172,9 @@ Status GpuExecutor::Impl::prepare(const TensorSource& source) {
                                     table.size() * sizeof(float)));
   }
   RETURN_IF_ERROR(choose_products(base));
+  device->fill(layout.arrivals.in<int32_t>(base), 0, static_cast<size_t>(layout.arrivals.bytes));
   forward.emplace(config, *device, *weights, *cache, *products, workspace_at(base), rope,
-                  head->last_tokens());
+                  head->last_tokens(), options.choices);
   runner.emplace(*device, *forward, *staging, layout.step_data.in<void>(base), plan.sizes);
   if (!options.enforce_eager) RETURN_IF_ERROR(runner->capture_graphs(head->logits()));
   return device->synchronize();

@@ -10,6 +10,7 @@
 #include "core/ids.h"
 #include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_linear.h"
+#include "model/cuda/gpu_forward_choices.h"
 
 namespace sparrow {
 
@@ -36,6 +37,7 @@ struct GpuExecutorOptions {
   std::string product_library = "off";
   // It computes what took it less than this share of our kernels' time when both were tried.
   double product_library_margin = 0.95;
+  GpuForwardChoices choices;  // for measuring and tests: the same model, other kernels
   // Ids without a token (padding rows of the head): never sampled.
   std::vector<TokenId> disallowed_tokens;
 

@@ -154,7 +154,7 @@ bool GpuProducts::by_library(ProductSite site, const GpuMatrix& matrix, const Gp
   return false;
 }
 
-void GpuProducts::linear(ProductSite site, const LinearArgs& args) {
+void GpuProducts::linear(GpuStream stream, ProductSite site, const LinearArgs& args) {
   const bool has_gaps = args.out_stride != args.matrix.rows;
   const bool by_site = args.add_to_out == (site == ProductSite::kO || site == ProductSite::kDown) &&
                        (args.bias != nullptr) == (site == ProductSite::kQkv);
@@ -165,15 +165,15 @@ void GpuProducts::linear(ProductSite site, const LinearArgs& args) {
   }
   LinearArgs own = args;
   own.tiles = tiles_for(site, args.num_rows);
-  device_.kernels().linear(device_.stream(), own);
+  device_.kernels().linear(stream, own);
 }
 
-void GpuProducts::gated(const GatedLinearArgs& args) {
+void GpuProducts::gated(GpuStream stream, const GatedLinearArgs& args) {
   if (!by_library(ProductSite::kGateUp, args.gate, &args.up, args.x_type, args.num_rows,
                   {nullptr, args.x, nullptr, scratch_.gate_up})) {
     GatedLinearArgs own = args;
     own.tiles = tiles_for(ProductSite::kGateUp, args.num_rows);
-    device_.kernels().gated_linear(device_.stream(), own);
+    device_.kernels().gated_linear(stream, own);
     return;
   }
   SiluMultiplyArgs silu;
@@ -182,7 +182,7 @@ void GpuProducts::gated(const GatedLinearArgs& args) {
   silu.type = args.x_type;
   silu.num_rows = args.num_rows;
   silu.n = args.gate.rows;
-  device_.kernels().silu_multiply(device_.stream(), silu);
+  device_.kernels().silu_multiply(stream, silu);
 }
 
 }  // namespace sparrow

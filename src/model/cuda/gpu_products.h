@@ -41,9 +41,9 @@ class GpuProducts {
   GpuProducts(GpuDevice& device, int32_t max_rows, int32_t max_logit_rows,
               const GpuProductScratch& scratch);
 
-  void linear(ProductSite site, const LinearArgs& args);
+  void linear(GpuStream stream, ProductSite site, const LinearArgs& args);
   // Gate and up lie one behind the other (GpuWeights), else the library is not asked.
-  void gated(const GatedLinearArgs& args);
+  void gated(GpuStream stream, const GatedLinearArgs& args);
 
   // The product of a site for so many rows; false: the library has no way to compute it. up: with
   // a gate, the matrix behind it.

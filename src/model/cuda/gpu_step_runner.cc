@@ -17,7 +17,8 @@ GpuStepRunner::GpuStepRunner(GpuDevice& device, GpuForward& forward, GpuStaging&
       buckets_(std::max(sizes.max_graph_rows, 1)) {}
 
 GpuStepShape GpuStepRunner::graph_shape(int32_t rows) const {
-  return {rows, static_cast<int32_t>(planner_.limits().items_for_bucket(rows)), rows};
+  return {rows, static_cast<int32_t>(planner_.limits().items_for_bucket(rows)),
+          forward_.wants_combine() ? rows : 0};
 }
 
 Status GpuStepRunner::capture_graphs(float* logits) {
@@ -40,11 +41,18 @@ bool GpuStepRunner::is_decode(const BatchPlan& plan) const {
   });
 }
 
+std::span<const AttentionCombineItem> GpuStepRunner::combines_of(
+    const AttentionSplitPlan& attention) const {
+  if (!forward_.wants_combine()) return {};
+  return attention.combines;
+}
+
 Status GpuStepRunner::upload(const BatchPlan& plan, const AttentionSplitPlan& attention,
                              const GpuStepShape& shape) {
   const size_t bytes = GpuStepData::bytes_of(shape, plan.block_ids.size());
   ASSIGN_OR_RETURN(void* pinned, staging_.take(bytes));
-  write_step_data(plan, attention.items, attention.combines, GpuStepData::in_memory(pinned, shape));
+  write_step_data(plan, attention.items, combines_of(attention),
+                  GpuStepData::in_memory(pinned, shape));
   staging_.commit(data_, bytes);
   return ok_status();
 }
@@ -63,7 +71,7 @@ Result<GpuStepRunner::Run> GpuStepRunner::queue(const BatchPlan& plan) {
   }
   const AttentionSplitPlan& attention = planner_.plan(plan.spans);
   const GpuStepShape shape{plan.num_tokens(), static_cast<int32_t>(attention.items.size()),
-                           static_cast<int32_t>(attention.combines.size())};
+                           static_cast<int32_t>(combines_of(attention).size())};
   RETURN_IF_ERROR(upload(plan, attention, shape));
   const GpuStepData data = GpuStepData::in_memory(data_, shape);
   int32_t max_item_rows = 1;

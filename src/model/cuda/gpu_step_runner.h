@@ -4,6 +4,7 @@
 // for a batch of that size. Engine thread.
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/status.h"
@@ -37,6 +38,7 @@ class GpuStepRunner {
   GpuStepShape graph_shape(int32_t rows) const;
   // Every sequence one token, sampled: what graphs are for.
   bool is_decode(const BatchPlan& plan) const;
+  std::span<const AttentionCombineItem> combines_of(const AttentionSplitPlan& attention) const;
   Status upload(const BatchPlan& plan, const AttentionSplitPlan& attention,
                 const GpuStepShape& shape);
 

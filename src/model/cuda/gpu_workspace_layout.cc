@@ -30,6 +30,7 @@ std::vector<NamedRegion> all_regions(GpuWorkspaceLayout& layout) {
           {"partial_out", &layout.partial_out},
           {"partial_max", &layout.partial_max},
           {"partial_sum", &layout.partial_sum},
+          {"arrivals", &layout.arrivals},
           {"step_data", &layout.step_data},
           {"logit_inputs", &layout.logit_inputs},
           {"logits", &layout.logits},
@@ -116,6 +117,7 @@ GpuWorkspaceLayout make_gpu_workspace_layout(const ModelConfig& config,
   layout.partial_out.bytes = partials * q_size * kFloat;
   layout.partial_max.bytes = partials * config.num_heads * kFloat;
   layout.partial_sum.bytes = partials * config.num_heads * kFloat;
+  layout.arrivals.bytes = partials * config.num_heads * kInt;
   layout.step_data.bytes = step_data_bytes(sizes);
   layout.logit_inputs.bytes = logit_rows * hidden * kHalf;
   layout.logits.bytes = logit_rows * vocab * kFloat;

@@ -61,6 +61,7 @@ struct GpuWorkspaceLayout {
   GpuRegion partial_out;        // fp32 [P][Nq][D]
   GpuRegion partial_max;        // fp32 [P][Nq]
   GpuRegion partial_sum;        // fp32 [P][Nq]
+  GpuRegion arrivals;           // int32 [P][Nq]: blocks of a tile that have finished
   GpuRegion step_data;          // gpu_step_data.h
   // Logits and sampling (kernels/cuda/gpu_sampling.h).
   GpuRegion logit_inputs;    // 16 bits [R][H]

@@ -80,7 +80,7 @@ Trials::Queue Trials::queue_of(ProductSite site) {
     args.out_stride = matrix.rows;
     args.add_to_out = site == ProductSite::kO || site == ProductSite::kDown;
     args.has_matrix_units = scene_.device.info().has_bf16_matrix_units();
-    products_.linear(site, args);
+    products_.linear(scene_.device.stream(), site, args);
   };
   return [this, site, linear](int32_t num_rows, int32_t index) {
     const GpuLayerWeights& layer = scene_.weights.layers[static_cast<size_t>(index)];
@@ -104,7 +104,7 @@ Trials::Queue Trials::queue_of(ProductSite site) {
     args.num_rows = num_rows;
     args.out = scene_.workspace.activated;
     args.has_matrix_units = scene_.device.info().has_bf16_matrix_units();
-    products_.gated(args);
+    products_.gated(scene_.device.stream(), args);
   };
 }
 
