@@ -77,8 +77,9 @@ struct WeightStream {
   __device__ __forceinline__ void load(const Place& place, Window& out) const {
     const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
     const int g = lane / 4;
-    const int num_pieces = args.work.matrix.cols / (Format::kInputs / 4);
-    const int piece = place.window * 4 + lane % 4;
+    // 32 bits hold every index of a matrix of up to 64 GB, and cost half of 64.
+    const unsigned num_pieces = args.work.matrix.cols / (Format::kInputs / 4);
+    const unsigned piece = place.window * 4 + lane % 4;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const GpuMatrix& w = matrix(half);
@@ -87,21 +88,19 @@ struct WeightStream {
       out.rows[half] = RowPiece{};
       if (in_tile >= args.plan.tile_rows || row >= w.rows || piece >= num_pieces) continue;
       load_row_words(out.rows[half],
-                     static_cast<const uint4*>(w.values) + int64_t{row} * num_pieces + piece);
+                     static_cast<const uint4*>(w.values) + (row * num_pieces + piece));
       if constexpr (Format::kHasScales) load_group(w, row, piece, out.rows[half]);
     }
   }
 
  private:
-  __device__ __forceinline__ void load_group(const GpuMatrix& w, int row, int piece,
+  __device__ __forceinline__ void load_group(const GpuMatrix& w, unsigned row, unsigned piece,
                                              RowPiece& out) const {
-    const int64_t num_groups = ((w.cols - 1) >> args.group_shift) + 1;
-    const int64_t group = row * num_groups + ((piece * (Format::kInputs / 4)) >> args.group_shift);
+    const unsigned num_groups = ((w.cols - 1) >> args.group_shift) + 1;
+    const unsigned group = row * num_groups + ((piece * (Format::kInputs / 4)) >> args.group_shift);
     out.scale_bits = w.has_f32_scales ? static_cast<const unsigned*>(w.scales)[group]
                                       : static_cast<const uint16_t*>(w.scales)[group];
-    if constexpr (Format::kHasZeros) {
-      if (w.zeros != nullptr) out.zero = w.zeros[group];
-    }
+    if constexpr (Format::kHasZeros) out.zero = w.zeros[group];
   }
 };
 
@@ -235,9 +234,8 @@ __device__ __forceinline__ void store_output(const FewRows& args, const Output<X
                                              const float* sums) {
   if (!output.exists) return;
   float sum = 0, other = 0;
-#pragma unroll
-  for (int warp = 0; warp < kMaxWarps; ++warp) {
-    if (warp >= args.num_warps) break;
+#pragma unroll 8
+  for (int warp = 0; warp < args.num_warps; ++warp) {
     const float* of_warp = sums + (warp * args.work.num_rows + output.t) * kMmaRows;
     sum += of_warp[output.i];
     if constexpr (is_paired(kForm)) other += of_warp[kMmaRows / 2 + output.i];
@@ -271,7 +269,8 @@ inline constexpr int kBlocksAtOnce = Format::kHasScales ? 1 : 2;
 template <typename Format, typename X, Form kForm>
 __global__ void __launch_bounds__(kMaxThreads, kBlocksAtOnce<Format>)
     few_rows_kernel(const FewRows args) {
-  X* x_shared = dynamic_shared<X>();
+  auto* zeros_shared = dynamic_shared<uint16_t>();  // where the inputs of a row beyond the last lie
+  X* x_shared = reinterpret_cast<X*>(zeros_shared + kFewRowsZeros);
   float* sums_shared = reinterpret_cast<float*>(x_shared + args.work.num_rows * args.x_stride);
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
@@ -289,6 +288,7 @@ __global__ void __launch_bounds__(kMaxThreads, kBlocksAtOnce<Format>)
   }
   prefetch_vectors(args);
   wait_for_earlier_kernels();
+  if (threadIdx.x < kFewRowsZeros) zeros_shared[threadIdx.x] = 0;
   Output<X, kForm> output;
   output.prepare(args, static_cast<int>(blockIdx.x));
   stage_x(args, x_shared);
@@ -296,7 +296,8 @@ __global__ void __launch_bounds__(kMaxThreads, kBlocksAtOnce<Format>)
 
   const bool has_x = lane / 4 < args.work.num_rows;
   const auto* x =
-      reinterpret_cast<const uint16_t*>(x_shared) + (has_x ? lane / 4 * args.x_stride : 0);
+      has_x ? reinterpret_cast<const uint16_t*>(x_shared) + lane / 4 * args.x_stride : zeros_shared;
+  const int x_step = has_x ? Format::kInputs : 0;
   FragmentC sums = {};
   Place at{static_cast<int>(blockIdx.x), warp};
   int turn = 0;
@@ -305,8 +306,7 @@ __global__ void __launch_bounds__(kMaxThreads, kBlocksAtOnce<Format>)
     for (int d = 0; d < kDepth; ++d) {
       if (at.tile >= num_tiles) break;
       if (warp < num_windows) {
-        Format::add(ring[d], weights.matrix(0), weights.matrix(1), x + at.window * Format::kInputs,
-                    has_x, sums);
+        Format::add(ring[d], weights.matrix(0), weights.matrix(1), x + at.window * x_step, sums);
         if (next.tile < num_tiles) weights.load(next, ring[d]);
         next.advance(args);
       }
@@ -327,7 +327,8 @@ void launch_for(GpuStream stream, const LinearWork& work, const RopeStoreArgs& r
   FewRows args;
   args.rope = rope;
   args.work = work;
-  args.plan = plan_few_rows(num_outputs<kForm>(work), is_paired(kForm), work.card.num_sms);
+  args.plan = plan_few_rows(num_outputs<kForm>(work), is_paired(kForm), !Format::kHasScales,
+                            work.card.num_sms);
   args.group_shift = 31;  // one group a row, or none
   if (work.matrix.group != 0 && work.matrix.group != work.matrix.cols) {
     for (args.group_shift = 0; (1 << args.group_shift) < work.matrix.group;) ++args.group_shift;
@@ -350,7 +351,10 @@ void launch_for_format(GpuStream stream, const LinearWork& work, const RopeStore
     case GpuWeightFormat::kInt8:
       return launch_for<Int8Window<X>, X, kForm>(stream, work, rope);
     case GpuWeightFormat::kInt4:
-      return launch_for<Int4Window<X>, X, kForm>(stream, work, rope);
+      if (work.matrix.zeros != nullptr) {
+        return launch_for<Int4Window<X, true>, X, kForm>(stream, work, rope);
+      }
+      return launch_for<Int4Window<X, false>, X, kForm>(stream, work, rope);
   }
 }
 

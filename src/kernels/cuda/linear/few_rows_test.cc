@@ -9,24 +9,28 @@ namespace {
 constexpr LinearCard kH200{132, 227 << 10};
 
 TEST(FewRowsPlan, ShapesOfR1OnAnH200_FillItEvenly) {
-  const auto expect_plan = [](int32_t rows, bool is_gated, int32_t tile_rows, int32_t num_tiles) {
-    const FewRowsPlan plan = plan_few_rows(rows, is_gated, kH200.num_sms);
+  bool is_plain = true;
+  const auto expect_plan = [&](int32_t rows, bool is_paired, int32_t tile_rows, int32_t num_tiles) {
+    const FewRowsPlan plan = plan_few_rows(rows, is_paired, is_plain, kH200.num_sms);
     EXPECT_EQ(plan.tile_rows, tile_rows) << rows;
     EXPECT_EQ(plan.num_tiles, num_tiles) << rows;
     EXPECT_EQ(plan.num_blocks, std::min(num_tiles, kH200.num_sms)) << rows;
   };
-  expect_plan(2048, false, 16, 128);     // QKV
+  expect_plan(1024, true, 8, 128);       // QKV: pairs
   expect_plan(1536, false, 12, 128);     // output and down
   expect_plan(8960, true, 7, 1280);      // gate and up: 10 tiles of 7 a block, 9 of 8 are more
   expect_plan(151936, false, 16, 9496);  // head
+  is_plain = false;
+  expect_plan(1536, false, 12, 128);
+  expect_plan(8960, true, 8, 1120);
 }
 
 TEST(FewRowsPlan, EveryShape_CoversTheRowsOnce) {
   for (const int32_t num_sms : {1, 3, 40, 132}) {
     for (int32_t rows = 1; rows < 700; ++rows) {
-      for (const bool is_gated : {false, true}) {
-        const FewRowsPlan plan = plan_few_rows(rows, is_gated, num_sms);
-        ASSERT_LE(plan.tile_rows, is_gated ? 8 : 16);
+      for (const bool is_paired : {false, true}) {
+        const FewRowsPlan plan = plan_few_rows(rows, is_paired, rows % 2 == 0, num_sms);
+        ASSERT_LE(plan.tile_rows, is_paired ? 8 : 16);
         ASSERT_GE(plan.tile_rows * plan.num_tiles, rows);
         ASSERT_LT(plan.tile_rows * (plan.num_tiles - 1), rows);
         ASSERT_LE(plan.num_blocks, num_sms);

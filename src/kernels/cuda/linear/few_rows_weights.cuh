@@ -90,8 +90,8 @@ __device__ __forceinline__ void exchange_words(unsigned (&words)[4]) {
   }
 }
 
-// add(): sums += window . x for 16 rows of W (of `low` and `high`) and up to 8 of x; `x` is the
-// window's inputs in row g of x for lane 4g + t, where there is one.
+// add(): sums += window . x for 16 rows of W (of `low` and `high`) and 8 of x; `x` is the window's
+// inputs in row g of x for lane 4g + t.
 template <typename X>
 struct PlainWindow {
   static constexpr int kInputs = 32;
@@ -99,10 +99,9 @@ struct PlainWindow {
   static constexpr bool kHasZeros = false;
 
   __device__ static void add(Window& window, const GpuMatrix&, const GpuMatrix&, const uint16_t* x,
-                             bool has_x, FragmentC& sums) {
+                             FragmentC& sums) {
     const int t = static_cast<int>(threadIdx.x) % 4;
-    uint4 octet = make_uint4(0, 0, 0, 0);
-    if (has_x) octet = *reinterpret_cast<const uint4*>(x + 8 * t);
+    const uint4 octet = *reinterpret_cast<const uint4*>(x + 8 * t);
     const unsigned(&low)[4] = window.rows[0].words;
     const unsigned(&high)[4] = window.rows[1].words;
     multiply_add<X>({{low[0], high[0], low[1], high[1]}}, {{octet.x, octet.y}}, sums);
@@ -114,19 +113,24 @@ __device__ __forceinline__ float scale_of_bits(const GpuMatrix& matrix, unsigned
   return matrix.has_f32_scales ? __uint_as_float(bits) : to_float(F16{static_cast<uint16_t>(bits)});
 }
 
-// sums += what 32 inputs gave, times the scales that lane `from` of the four has.
-__device__ __forceinline__ void add_scaled(const Window& window, const GpuMatrix& low,
-                                           const GpuMatrix& high, int from, const FragmentC& part,
-                                           FragmentC& sums) {
-  const float scale_low =
-      scale_of_bits(low, __shfl_sync(kFullWarp, window.rows[0].scale_bits, from, 4));
-  const float scale_high =
-      scale_of_bits(high, __shfl_sync(kFullWarp, window.rows[1].scale_bits, from, 4));
-  sums.c[0] = fmaf(scale_low, part.c[0], sums.c[0]);
-  sums.c[1] = fmaf(scale_low, part.c[1], sums.c[1]);
-  sums.c[2] = fmaf(scale_high, part.c[2], sums.c[2]);
-  sums.c[3] = fmaf(scale_high, part.c[3], sums.c[3]);
-}
+// The scales of both rows, of the group that the lane's own piece lies in.
+struct Scales {
+  float low, high;
+
+  __device__ __forceinline__ Scales(const Window& window, const GpuMatrix& of_low,
+                                    const GpuMatrix& of_high)
+      : low(scale_of_bits(of_low, window.rows[0].scale_bits)),
+        high(scale_of_bits(of_high, window.rows[1].scale_bits)) {}
+  // sums += what 32 inputs gave, times the scales that lane `from` of the four has.
+  __device__ __forceinline__ void add(int from, const FragmentC& part, FragmentC& sums) const {
+    const float scale_low = __shfl_sync(kFullWarp, low, from, 4);
+    const float scale_high = __shfl_sync(kFullWarp, high, from, 4);
+    sums.c[0] = fmaf(scale_low, part.c[0], sums.c[0]);
+    sums.c[1] = fmaf(scale_low, part.c[1], sums.c[1]);
+    sums.c[2] = fmaf(scale_high, part.c[2], sums.c[2]);
+    sums.c[3] = fmaf(scale_high, part.c[3], sums.c[3]);
+  }
+};
 
 template <typename X>
 struct Int8Window {
@@ -148,33 +152,33 @@ struct Int8Window {
   }
 
   __device__ static void add(Window& window, const GpuMatrix& low, const GpuMatrix& high,
-                             const uint16_t* x, bool has_x, FragmentC& sums) {
+                             const uint16_t* x, FragmentC& sums) {
     const int t = static_cast<int>(threadIdx.x) % 4;
     exchange_words(window.rows[0].words);
     exchange_words(window.rows[1].words);
+    const Scales scales(window, low, high);
 #pragma unroll
     for (int step = 0; step < 2; ++step) {
       FragmentC part = {};
 #pragma unroll
       for (int j = 2 * step; j < 2 * step + 2; ++j) {
-        uint2 four = make_uint2(0, 0);
-        if (has_x) four = *reinterpret_cast<const uint2*>(x + 16 * j + 4 * t);
+        const uint2 four = *reinterpret_cast<const uint2*>(x + 16 * j + 4 * t);
         const unsigned a = window.rows[0].words[j] ^ 0x80808080u;
         const unsigned b = window.rows[1].words[j] ^ 0x80808080u;
         multiply_add<X>(
             {{pair_of(a, 0, X{}), pair_of(b, 0, X{}), pair_of(a, 1, X{}), pair_of(b, 1, X{})}},
             {{four.x, four.y}}, part);
       }
-      add_scaled(window, low, high, 2 * step, part, sums);
+      scales.add(2 * step, part, sums);
     }
   }
 };
 
-template <typename X>
+template <typename X, bool kZeros>
 struct Int4Window {
   static constexpr int kInputs = 128;
   static constexpr bool kHasScales = true;
-  static constexpr bool kHasZeros = true;
+  static constexpr bool kHasZeros = kZeros;
 
   // Twice 2^n + zero: what the biased nibbles are less.
   __device__ static unsigned offset_of(unsigned zero) {
@@ -186,18 +190,21 @@ struct Int4Window {
   }
 
   __device__ static void add(Window& window, const GpuMatrix& low, const GpuMatrix& high,
-                             const uint16_t* x, bool has_x, FragmentC& sums) {
+                             const uint16_t* x, FragmentC& sums) {
     const int t = static_cast<int>(threadIdx.x) % 4;
     exchange_words(window.rows[0].words);
     exchange_words(window.rows[1].words);
+    const Scales scales(window, low, high);
+    const unsigned own_low = offset_of(window.rows[0].zero);
+    const unsigned own_high = offset_of(window.rows[1].zero);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      uint4 octet = make_uint4(0, 0, 0, 0);
-      if (has_x) octet = *reinterpret_cast<const uint4*>(x + 32 * j + 8 * t);
-      unsigned zero_low = 8, zero_high = 8;
-      if (low.zeros != nullptr) zero_low = __shfl_sync(kFullWarp, window.rows[0].zero, j, 4);
-      if (high.zeros != nullptr) zero_high = __shfl_sync(kFullWarp, window.rows[1].zero, j, 4);
-      const unsigned less_low = offset_of(zero_low), less_high = offset_of(zero_high);
+      const uint4 octet = *reinterpret_cast<const uint4*>(x + 32 * j + 8 * t);
+      unsigned less_low = offset_of(8), less_high = offset_of(8);
+      if constexpr (kZeros) {
+        less_low = __shfl_sync(kFullWarp, own_low, j, 4);
+        less_high = __shfl_sync(kFullWarp, own_high, j, 4);
+      }
       const unsigned a = window.rows[0].words[j], b = window.rows[1].words[j];
       FragmentC part = {};
       multiply_add<X>({{pair_of(a, 0, less_low), pair_of(b, 0, less_high), pair_of(a, 1, less_low),
@@ -206,7 +213,7 @@ struct Int4Window {
       multiply_add<X>({{pair_of(a, 2, less_low), pair_of(b, 2, less_high), pair_of(a, 3, less_low),
                         pair_of(b, 3, less_high)}},
                       {{octet.z, octet.w}}, part);
-      add_scaled(window, low, high, j, part, sums);
+      scales.add(j, part, sums);
     }
   }
 };
