@@ -91,6 +91,7 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
       static_cast<int>(std::max(batch_tokens, values.integer("max-num-seqs")));
   options.max_context = static_cast<int>(values.integer("max-model-len"));
   options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
+  options.tries_decode = !values.has("gpu-leave-out") || !values.given("gpu-leave-out");
   if (values.has("gpu-leave-out")) {
     for (const std::string& name : values.list("gpu-leave-out")) {
       RETURN_IF_ERROR(leave_out(options.choices, name));

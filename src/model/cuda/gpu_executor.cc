@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "model/cuda/decode_trials.h"
 #include "model/cuda/gpu_forward.h"
 #include "model/cuda/gpu_head.h"
 #include "model/cuda/gpu_kv_cache.h"
@@ -82,6 +83,7 @@ struct GpuExecutor::Impl {
   void drop_slots(const BatchPlan& batch);
   Status prepare(const TensorSource& source);
   Status choose_products(std::byte* base);
+  Status choose_decode();
   GpuWorkspace workspace_at(std::byte* base) const;
 
   // The device goes last; what is below lies in its memory.
@@ -147,6 +149,20 @@ Status GpuExecutor::Impl::choose_products(std::byte* base) {
   return ok_status();
 }
 
+// Without graphs nothing is tried, and a step takes the way that cards have been measured with.
+Status GpuExecutor::Impl::choose_decode() {
+  if (!options.tries_decode) return ok_status();
+  if (options.enforce_eager) {
+    forward->set_choices(GpuForwardChoices::plain());
+    return ok_status();
+  }
+  const DecodeTrialScene scene = {config, plan, *device, *staging, *cache, *runner, head->logits()};
+  ASSIGN_OR_RETURN(const std::string line,
+                   sparrow::choose_decode(scene, options.choices, *forward));
+  log_info("{}", line);
+  return ok_status();
+}
+
 // Takes the memory of the plan and fills what a step finds there.
 Status GpuExecutor::Impl::prepare(const TensorSource& source) {
   constexpr int64_t kSmallestStaging = 1 << 20;
@@ -176,6 +192,7 @@ Status GpuExecutor::Impl::prepare(const TensorSource& source) {
   forward.emplace(config, *device, *weights, *cache, *products, workspace_at(base), rope,
                   head->last_tokens(), options.choices);
   runner.emplace(*device, *forward, *staging, layout.step_data.in<void>(base), plan.sizes);
+  RETURN_IF_ERROR(choose_decode());
   if (!options.enforce_eager) RETURN_IF_ERROR(runner->capture_graphs(head->logits()));
   return device->synchronize();
 }

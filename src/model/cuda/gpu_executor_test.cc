@@ -211,9 +211,7 @@ TEST(GpuExecutorOldCard, Fp16_LogitsStayNearTheOracle) {
 // gpu_forward_choices.h gives the logits of the plain kernels.
 TEST_P(GpuExecutorTest, EveryChoice_SameLogitsWithinRounding) {
   GeneratedWeights weights(small_model_config(), 3, TensorType::kBF16);
-  GpuForwardChoices plain;
-  plain.merge_in_attention = plain.cut_products_for_card = plain.norm_in_products =
-      plain.rope_in_products = plain.overlap_launches = false;
+  const GpuForwardChoices plain = GpuForwardChoices::plain();
   GpuForwardChoices separate_norms;
   separate_norms.norm_in_products = separate_norms.rope_in_products = false;
   std::vector<float> expected;

@@ -25,12 +25,17 @@ GpuForward::GpuForward(const ModelConfig& config, GpuDevice& device, const GpuWe
       workspace_(workspace),
       rope_(rope),
       last_tokens_(last_tokens),
-      choices_(choices),
       has_matrix_units_(device.info().has_bf16_matrix_units()),
-      float_(activation_type(weights, device)),
-      card_(choices.cut_products_for_card
-                ? LinearCard{device.info().num_sms, device.info().max_shared_bytes_per_block}
-                : LinearCard{}) {}
+      float_(activation_type(weights, device)) {
+  set_choices(choices);
+}
+
+void GpuForward::set_choices(const GpuForwardChoices& choices) {
+  choices_ = choices;
+  card_ = {};
+  if (!choices.cut_products_for_card) return;
+  card_ = {device_.info().num_sms, device_.info().max_shared_bytes_per_block};
+}
 
 std::vector<float> GpuForward::rope_table(const ModelConfig& config, int32_t first_position,
                                           int32_t num_positions) {

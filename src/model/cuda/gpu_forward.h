@@ -49,6 +49,8 @@ class GpuForward {
   // Of activations: that of the weights where they have one, products of two types are slow.
   static GpuFloat activation_type(const GpuWeights& weights, const GpuDevice& device);
 
+  // Between steps; graphs that were captured keep what was chosen then.
+  void set_choices(const GpuForwardChoices& choices);
   // Does attention read GpuStepData::combine?
   bool wants_combine() const { return !choices_.merge_in_attention; }
   // max_item_rows: of any attention item of the step.
@@ -81,10 +83,10 @@ class GpuForward {
   const GpuWorkspace workspace_;
   const float* rope_;
   const int32_t* last_tokens_;
-  const GpuForwardChoices choices_;
+  GpuForwardChoices choices_;
   const bool has_matrix_units_;  // sm_75 takes the kernels without
   const GpuFloat float_;         // of activations
-  const LinearCard card_;
+  LinearCard card_;
   bool is_decode_ = false;  // the step at hand: one row an item
 };
 

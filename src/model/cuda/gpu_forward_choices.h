@@ -23,6 +23,8 @@ struct GpuForwardChoices {
   // Kernels of a decode step start while those before them finish (programmatic dependent launch,
   // on sm_90 and newer); else each waits for the end of the one before.
   bool overlap_launches = true;
+
+  static constexpr GpuForwardChoices plain() { return {false, false, false, false, false}; }
 };
 
 // Turns one of them off: merge, cut, norm, rope, overlap, in the order of the fields. The error

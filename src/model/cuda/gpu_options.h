@@ -37,7 +37,10 @@ struct GpuExecutorOptions {
   std::string product_library = "off";
   // It computes what took it less than this share of our kernels' time when both were tried.
   double product_library_margin = 0.95;
-  GpuForwardChoices choices;  // for measuring and tests: the same model, other kernels
+  // The way of a decode step: as the choices say, or tried at start between them and the plain way
+  // (decode_trials.h).
+  GpuForwardChoices choices;
+  bool tries_decode = false;
   // Ids without a token (padding rows of the head): never sampled.
   std::vector<TokenId> disallowed_tokens;
 

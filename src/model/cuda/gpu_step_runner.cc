@@ -1,6 +1,7 @@
 #include "model/cuda/gpu_step_runner.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/check.h"
 
@@ -24,14 +25,33 @@ GpuStepShape GpuStepRunner::graph_shape(int32_t rows) const {
 Status GpuStepRunner::capture_graphs(float* logits) {
   CHECK(max_graph_rows_ > 0);
   for (const int32_t rows : buckets_.sizes()) {
-    const GpuStepShape shape = graph_shape(rows);
-    RETURN_IF_ERROR(device_.begin_capture());
-    forward_.queue_layers(GpuStepData::in_memory(data_, shape), 1);
-    forward_.queue_logits(nullptr, rows, logits);
-    ASSIGN_OR_RETURN(std::unique_ptr<GpuGraph> graph, device_.end_capture());
+    ASSIGN_OR_RETURN(std::unique_ptr<GpuGraph> graph, capture(rows, logits));
     graphs_.push_back(std::move(graph));
   }
   return ok_status();
+}
+
+Result<std::unique_ptr<GpuGraph>> GpuStepRunner::capture(int32_t rows, float* logits) {
+  RETURN_IF_ERROR(device_.begin_capture());
+  forward_.queue_layers(GpuStepData::in_memory(data_, graph_shape(rows)), 1);
+  forward_.queue_logits(nullptr, rows, logits);
+  return device_.end_capture();
+}
+
+Result<std::unique_ptr<GpuGraph>> GpuStepRunner::prepare_decode(const BatchPlan& plan,
+                                                                float* logits) {
+  const int32_t rows = buckets_.bucket_for(plan.num_tokens());
+  RETURN_IF_ERROR(upload(plan, planner_.plan_for_bucket(plan.spans, rows), graph_shape(rows)));
+  RETURN_IF_ERROR(device_.synchronize());
+  return capture(rows, logits);
+}
+
+Result<double> GpuStepRunner::replay_us(GpuGraph& graph) {
+  const auto begin = std::chrono::steady_clock::now();
+  device_.launch(graph);
+  RETURN_IF_ERROR(device_.synchronize());
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
+      .count();
 }
 
 bool GpuStepRunner::is_decode(const BatchPlan& plan) const {

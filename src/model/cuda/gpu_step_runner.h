@@ -28,6 +28,11 @@ class GpuStepRunner {
   // A graph for each bucket, logits of all its rows included, into `logits`.
   Status capture_graphs(float* logits);
 
+  // For trials: the step of `plan`, one token a sequence, uploaded and captured; and how long one
+  // replay of it takes, its wait included.
+  Result<std::unique_ptr<GpuGraph>> prepare_decode(const BatchPlan& plan, float* logits);
+  Result<double> replay_us(GpuGraph& graph);
+
   struct Run {
     const int32_t* token_ids = nullptr;  // device memory, by row of the plan
     bool has_logits = false;             // of all rows, in order
@@ -35,6 +40,7 @@ class GpuStepRunner {
   Result<Run> queue(const BatchPlan& plan);
 
  private:
+  Result<std::unique_ptr<GpuGraph>> capture(int32_t rows, float* logits);
   GpuStepShape graph_shape(int32_t rows) const;
   // Every sequence one token, sampled: what graphs are for.
   bool is_decode(const BatchPlan& plan) const;
