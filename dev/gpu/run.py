@@ -31,6 +31,7 @@ MODELS = [("bf16", "bf16"), ("q8_0", "q8_0"), ("q4_0", "q4_0")]
 BENCH_CASES = [
     ("bf16-batches", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32,64,128,256 --repeat 3 --max-num-batched-tokens 2K"),
     ("bf16-own-kernels", "bf16", "--prompt-tokens 512 --gen-tokens 64 --batch 32,256 --repeat 2 --max-num-batched-tokens 2K --gpu-product-library off"),
+    ("bf16-plain-decode", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 3 --max-num-batched-tokens 2K --gpu-leave-out merge,cut,norm,rope,overlap"),
     ("q8_0-one", "q8_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5 --max-num-batched-tokens 2K"),
     ("q4_0-one", "q4_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5 --max-num-batched-tokens 2K"),
     ("bf16-first-token", "bf16", "--prompt-tokens 512,4K --gen-tokens 16 --batch 1 --max-num-batched-tokens 4K --repeat 5"),

@@ -105,7 +105,7 @@ class Run(unittest.TestCase):
         self.assertEqual(result["probe"], {"copy_gb_per_s": 4300.0, "bf16_tflops": 790.0})
         # One case fails, one prints no JSON: both are recorded, the others count.
         self.assertEqual([case["case"] for case in result["bench"]], 
-                         ["bf16-batches", "bf16-own-kernels", "q4_0-one", "bf16-first-token", "bf16-nano-vllm", "bf16-users"])
+                         ["bf16-batches", "bf16-own-kernels", "bf16-plain-decode", "q4_0-one", "bf16-first-token", "bf16-nano-vllm", "bf16-users"])
         failed = {step["name"]: step["reason"] for step in result["steps"] if step["status"] == "failed"}
         self.assertEqual(set(failed), {"bench bf16-depths", "bench q8_0-one"})
         self.assertEqual(failed["bench bf16-depths"], "error: unknown option --device")
