@@ -192,14 +192,17 @@ const BatchPlan& Scheduler::plan(TimePoint now) {
 }
 
 void Scheduler::plan_running(int budget) {
+  int reserved = num_generating(0);  // rows kept back for those further down
   // By index: preemption shortens the list behind the current sequence, or ends with it.
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
-    const int reserved = num_generating(i + 1);  // rows kept back for those further down
+    if (sequence.is_generating()) --reserved;
     const int room = budget - num_rows_ - reserved;
     const int rows = share_of_room(sequence, room);
     if (rows <= 0) continue;
+    const size_t num_before = running_.size();
     if (!ensure_blocks(sequence, sequence.num_computed + rows)) return;  // it was preempted itself
+    if (running_.size() < num_before) reserved = num_generating(i + 1);
     if (sequence.slot_is_stale) restart_slot(sequence);
     add_span(sequence, rows);
   }
