@@ -25,10 +25,6 @@
 namespace sparrow {
 namespace {
 
-void throw_unless_ok(const Status& status) {
-  if (!status.ok()) throw std::runtime_error(status.message());
-}
-
 // Null: not wanted, or "auto" and not found; options.product_library is then "off".
 Result<std::unique_ptr<GpuProductLibrary>> open_library(GpuDevice& device,
                                                         GpuExecutorOptions& options) {
@@ -73,6 +69,9 @@ struct GpuExecutor::Impl {
     const BatchPlan* plan = nullptr;
     GpuStepRunner::Run run;
     bool sampled = false;
+    // The device told of an error while the step was on its way, and does so once: it may have been
+    // this step's.
+    bool is_broken = false;
     std::chrono::steady_clock::time_point begun;
     std::unique_ptr<GpuEvent> done;
     StepResult result;
@@ -81,6 +80,8 @@ struct GpuExecutor::Impl {
   Step& step_of(Ticket ticket) { return steps[turn_of(ticket)]; }
   static size_t turn_of(Ticket ticket) { return static_cast<size_t>(ticket % 2); }
   void drop_slots(const BatchPlan& batch);
+  void throw_unless_ok(const Status& status);
+  void break_steps();
   Status prepare(const TensorSource& source);
   Status choose_products(std::byte* base);
   Status choose_decode();
@@ -103,8 +104,20 @@ struct GpuExecutor::Impl {
 
   std::array<Step, 2> steps;
   Ticket last_ticket = 0;
+  std::chrono::steady_clock::time_point last_end;  // of the step waited for last
   LogitsProbe probe;
 };
+
+// Errors come with the next call that waits, whichever step queued what failed.
+void GpuExecutor::Impl::break_steps() {
+  for (Step& step : steps) step.is_broken = step.plan != nullptr;
+}
+
+void GpuExecutor::Impl::throw_unless_ok(const Status& status) {
+  if (status.ok()) return;
+  break_steps();
+  throw std::runtime_error(status.message());
+}
 
 void GpuExecutor::Impl::drop_slots(const BatchPlan& batch) {
   for (const SlotStart& start : batch.slot_starts) {
@@ -208,6 +221,7 @@ ExecutorLimits GpuExecutor::limits() const {
   limits.max_batch_tokens = impl_->options.max_batch_tokens;
   limits.max_context_tokens = impl_->plan.max_context;
   limits.vocab_size = impl_->config.vocab_size;
+  limits.max_steps_in_flight = 2;
   return limits;
 }
 
@@ -229,11 +243,11 @@ Ticket GpuExecutor::begin(const BatchPlan& plan) {
   step.begun = std::chrono::steady_clock::now();
   try {
     for (const SlotStart& start : plan.slot_starts) {
-      throw_unless_ok(impl.head->start_slot(start, *impl.staging));
+      impl.throw_unless_ok(impl.head->start_slot(start, *impl.staging));
     }
     for (const Span& span : plan.spans) CHECK(impl.head->is_held(span.slot));
     Result<GpuStepRunner::Run> run = impl.runner->queue(plan);
-    throw_unless_ok(run.status());
+    impl.throw_unless_ok(run.status());
     step.run = *run;
   } catch (...) {
     impl.drop_slots(plan);
@@ -241,6 +255,7 @@ Ticket GpuExecutor::begin(const BatchPlan& plan) {
   }
   step.plan = &plan;
   step.sampled = false;
+  step.is_broken = false;
   return ++impl.last_ticket;
 }
 
@@ -249,8 +264,9 @@ void GpuExecutor::sample(Ticket ticket, const TokenMasks& masks) {
   Impl::Step& step = impl.step_of(ticket);
   CHECK(step.plan != nullptr && ticket == impl.last_ticket && !step.sampled);
   try {
-    throw_unless_ok(impl.head->queue(*step.plan, step.run.token_ids, masks, step.run.has_logits,
-                                     *impl.forward, *impl.staging, Impl::turn_of(ticket)));
+    impl.throw_unless_ok(impl.head->queue(*step.plan, step.run.token_ids, masks,
+                                          step.run.has_logits, *impl.forward, *impl.staging,
+                                          Impl::turn_of(ticket)));
   } catch (...) {
     step.plan = nullptr;
     throw;
@@ -267,7 +283,9 @@ const StepResult& GpuExecutor::wait(Ticket ticket) {
   StepResult& result = step.result;
   result.clear();
   result.step = plan.step;
-  const Status status = impl.device->wait(*step.done);
+  Status status = impl.device->wait(*step.done);
+  if (!status.ok()) impl.break_steps();
+  if (status.ok() && step.is_broken) status = unavailable("an error while it was on its way");
   if (status.ok()) {
     impl.head->read_result(plan, Impl::turn_of(ticket), result);
   } else {
@@ -275,9 +293,10 @@ const StepResult& GpuExecutor::wait(Ticket ticket) {
     result.failed = true;
     result.spans.resize(plan.spans.size());
   }
-  result.elapsed_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                          std::chrono::steady_clock::now() - step.begun)
-                          .count();
+  // Behind another step it took the device's time from the end of that one.
+  const auto end = std::chrono::steady_clock::now();
+  const auto begin = std::max(step.begun, std::exchange(impl.last_end, end));
+  result.elapsed_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
   return result;
 }
 
