@@ -30,6 +30,8 @@ MODELS = [("bf16", "bf16"), ("q8_0", "q8_0"), ("q4_0", "q4_0")]
 # name, model, arguments of `sparrow bench` beside --model, --device cuda and --json
 BENCH_CASES = [
     ("bf16-batches", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8,32,64,128,256 --repeat 3 --max-num-batched-tokens 2K"),
+    ("bf16-own-kernels", "bf16", "--prompt-tokens 512 --gen-tokens 64 --batch 32,256 --repeat 2 --max-num-batched-tokens 2K --gpu-product-library off"),
+    ("bf16-plain-decode", "bf16", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 3 --max-num-batched-tokens 2K --gpu-leave-out merge,cut,norm,rope,overlap"),
     ("q8_0-one", "q8_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5 --max-num-batched-tokens 2K"),
     ("q4_0-one", "q4_0", "--prompt-tokens 512 --gen-tokens 128 --batch 1,8 --repeat 5 --max-num-batched-tokens 2K"),
     ("bf16-first-token", "bf16", "--prompt-tokens 512,4K --gen-tokens 16 --batch 1 --max-num-batched-tokens 4K --repeat 5"),
@@ -44,7 +46,8 @@ SANITIZER_CASES = [
 ]
 TOKENIZER = ROOT / ".gpu_deps/tokenizer"
 GRACE_S = 5
-LIMITS_S = {"test": 150, "sanitizer": 45, "synth": 60, "bench": 60, "peer": 100, "tool": 20}
+NO_TORCH = "no torch with CUDA and transformers for python3"
+LIMITS_S = {"test": 150, "sanitizer": 45, "synth": 60, "bench": 60, "peer": 100, "probe": 40, "tool": 20}
 
 
 @dataclasses.dataclass
@@ -273,18 +276,35 @@ def run_peers(steps, device_reason):
     if device_reason:
         steps.skip(name, device_reason)
         return []
-    probe = "import torch, transformers, sys; sys.exit(not torch.cuda.is_available())"
-    if subprocess.run(["python3", "-c", probe], capture_output=True).returncode != 0:
-        steps.skip(name, "no torch with CUDA and transformers for python3")
+    if not has_torch_with_cuda():
+        steps.skip(name, NO_TORCH)
         return []
     done = steps.run(name, LIMITS_S["peer"], ["python3", str(ROOT / "dev/peers/torch_bench.py"), "--device", "cuda"])
     return report.parse_json_lines(done.out)
 
 
 def run_probe(steps, device_reason):
-    """Copy bandwidth and bf16 products of the device: the program that measures them is not there yet."""
-    steps.skip("probe", device_reason or "the probe is not written yet")
-    return {"copy_gb_per_s": None, "bf16_tflops": None}
+    """Copy bandwidth and bf16 products of the device, by PyTorch: what the shares of the other figures are of."""
+    unknown = {"copy_gb_per_s": None, "bf16_tflops": None}
+    if device_reason or not has_torch_with_cuda():
+        steps.skip("probe", device_reason or NO_TORCH)
+        return unknown
+    done = steps.run("probe", LIMITS_S["probe"], ["python3", str(ROOT / "dev/peers/torch_probe.py")])
+    rows = report.parse_json_lines(done.out)
+    return {key: rows[0].get(key) for key in unknown} if rows else unknown
+
+
+def has_torch_with_cuda():
+    probe = "import torch, transformers, sys; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run(["python3", "-c", probe], capture_output=True).returncode == 0
+
+
+def product_library_folder():
+    """Where cuBLASLt lies that came with Python's packages; a toolkit's is found without help."""
+    for folder in sys.path:
+        for library in sorted(pathlib.Path(folder).glob("nvidia/*/lib/libcublasLt.so.1[23]"), reverse=True):
+            return str(library.parent)
+    return None
 
 
 def main():
@@ -305,6 +325,10 @@ def main():
         device_reason = f"no GPU ({device_reason})"
         print(f"gpu_check: {device_reason}: tests run on the host's twin, the rest is skipped", flush=True)
     machine = describe_machine(args.build, gpus, device_reason)
+    folder = product_library_folder()
+    machine["machine"]["product_library"] = "with Python's packages" if folder else None
+    if folder:  # for sparrow and the tests; PyTorch finds its own
+        os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, [os.environ.get("LD_LIBRARY_PATH"), folder]))
     with open(args.out / "gpu_check.log", "w", encoding="utf-8") as log:
         steps = Steps(args.budget_s, log)
         tests = run_tests(steps, args)

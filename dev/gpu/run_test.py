@@ -13,7 +13,7 @@ import report_test
 
 RUN = pathlib.Path(__file__).with_name("run.py")
 SMI = f"cat <<'END'\n{report_test.SMI}END\n"
-TORCH = """case "$1" in -c) exit 0 ;; esac
+TORCH = """case "$1" in -c) exit 0 ;; *probe*) echo '{"copy_gb_per_s": 4300.0, "bf16_tflops": 790.0}'; exit 0 ;; esac
 echo '{"engine": "transformers", "mode": "eager", "tokens_per_s": 40.0}'
 """
 SPARROW = """case "$1" in
@@ -102,9 +102,10 @@ class Run(unittest.TestCase):
                          [("memcheck", "kernels_cuda_rows_test", 0), ("racecheck", "kernels_cuda_rows_test", 0)])
         self.assertIn("short: 1", (self.folder / "out/gpu_check.log").read_text())
         self.assertEqual(result["peers"][0]["mode"], "eager")
+        self.assertEqual(result["probe"], {"copy_gb_per_s": 4300.0, "bf16_tflops": 790.0})
         # One case fails, one prints no JSON: both are recorded, the others count.
         self.assertEqual([case["case"] for case in result["bench"]], 
-                         ["bf16-batches", "q4_0-one", "bf16-first-token", "bf16-nano-vllm", "bf16-users"])
+                         ["bf16-batches", "bf16-own-kernels", "bf16-plain-decode", "q4_0-one", "bf16-first-token", "bf16-nano-vllm", "bf16-users"])
         failed = {step["name"]: step["reason"] for step in result["steps"] if step["status"] == "failed"}
         self.assertEqual(set(failed), {"bench bf16-depths", "bench q8_0-one"})
         self.assertEqual(failed["bench bf16-depths"], "error: unknown option --device")

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "cmd/options/gpu_defaults.h"
 #include "cmd/options/tensor_format.h"
 #include "cmd/replica_share.h"
 #include "kernels/cuda/cuda_device.h"
@@ -16,10 +17,6 @@
 namespace sparrow {
 namespace {
 
-// Unless told. A row costs a card microseconds and a CPU milliseconds, so one number cannot serve
-// both (decisions of the design); these two are not measured yet.
-constexpr int64_t kGpuBatchTokens = 2048;
-constexpr double kGpuMaxStepMs = 30;
 constexpr int32_t kMaxGpuLogitRows = 256;  // of R1: 156 MB
 
 Result<std::optional<WeightFormat>> weight_format_of(const std::string& dtype) {
@@ -69,6 +66,8 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
   ASSIGN_OR_RETURN(options.head_format, gpu_format_of(values, "output-tensor-type"));
   ASSIGN_OR_RETURN(options.embedding_format, gpu_format_of(values, "token-embedding-type"));
   options.enforce_eager = values.flag("enforce-eager");
+  options.tries_products = true;
+  options.product_library = values.text("gpu-product-library");
   options.memory_utilization = values.number("gpu-memory-utilization");
   options.num_slots = static_cast<int>(values.integer("max-num-seqs"));
   const int64_t batch_tokens = values.given("max-num-batched-tokens")
@@ -78,6 +77,12 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
       static_cast<int>(std::max(batch_tokens, values.integer("max-num-seqs")));
   options.max_context = static_cast<int>(values.integer("max-model-len"));
   options.kv_cache_bytes = values.integer("kv-cache-memory-bytes");
+  options.tries_decode = !values.has("gpu-leave-out") || !values.given("gpu-leave-out");
+  if (values.has("gpu-leave-out")) {
+    for (const std::string& name : values.list("gpu-leave-out")) {
+      RETURN_IF_ERROR(leave_out(options.choices, name));
+    }
+  }
   if (needs.num_slots > 0) options.num_slots = needs.num_slots;
   if (needs.max_context > 0) options.max_context = needs.max_context;
   if (values.given("max-num-batched-tokens") && needs.max_batch_tokens > 0) {
@@ -87,6 +92,13 @@ Result<GpuExecutorOptions> gpu_options(const OptionValues& values, const Session
   // Graphs hold the logits of all their rows.
   options.max_logit_rows = std::clamp(options.num_slots, options.max_logit_rows, kMaxGpuLogitRows);
   return options;
+}
+
+// Options that only the CPU heeds are told, never passed over in silence.
+void log_options_of_the_cpu(const OptionValues& values) {
+  for (const char* name : {"threads", "cpu-list", "numa", "force-isa"}) {
+    if (values.given(name)) log_info("--{} is accepted, without effect: a GPU computes", name);
+  }
 }
 
 }  // namespace
@@ -144,6 +156,7 @@ Result<ChosenExecutor> ExecutorChoice::make_next(const TensorSource& source) {
   }
   ASSIGN_OR_RETURN(std::unique_ptr<GpuDevice> device, choose_gpu());
   if (device != nullptr) {
+    if (num_made_ == 0) log_options_of_the_cpu(values_);
     ASSIGN_OR_RETURN(GpuExecutorOptions options, gpu_options(values_, needs_));
     options.disallowed_tokens = disallowed_tokens_;
     std::string pci_bus_id = device->info().pci_bus_id;

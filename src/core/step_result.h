@@ -35,7 +35,9 @@ struct StepResult {
   std::vector<TokenLogprob> top_logprobs;
   bool failed = false;     // the executor could not finish the step; no token is valid
   bool no_memory = false;  // it failed for want of host memory: the same step may succeed later
-  int64_t elapsed_ns = 0;  // from begin() to this result: measured, or simulated by a fake
+  // From begin(), or the end of the step before if that was later, to this result: measured, or
+  // simulated by a fake.
+  int64_t elapsed_ns = 0;
 
   void clear() {
     spans.clear();

@@ -15,9 +15,9 @@
 #include "engine/failure.h"
 #include "engine/inbox.h"
 #include "engine/load_report.h"
+#include "engine/outbox.h"
 #include "engine/request_checks.h"
-#include "engine/step_checks.h"
-#include "engine/step_masks.h"
+#include "engine/step_pipeline.h"
 #include "scheduler/scheduler.h"
 
 namespace sparrow {
@@ -63,7 +63,7 @@ struct Engine::Impl final : public TokenConsumer {
         breaker(options.breaker),
         scheduler(scheduler_options(limits, options)),
         room{options.max_num_queued_reqs, scheduler.max_running()},
-        masks(limits.vocab_size) {
+        pipeline(executor) {
     if (metrics_in != nullptr) {
       metrics.emplace(*metrics_in,
                       EngineMetricsOptions{.model_name = options.model_name,
@@ -74,8 +74,6 @@ struct Engine::Impl final : public TokenConsumer {
                                            .max_context_tokens = max_context,
                                            .legacy_names = options.legacy_metric_names});
     }
-    slot_is_begun.resize(static_cast<size_t>(limits.num_slots), false);
-    failed_result.failed = true;
     load.num_blocks_total = limits.num_blocks;
     load.max_num_running = scheduler.max_running();
     load.max_step_ms = options.max_step_ms;
@@ -114,19 +112,22 @@ struct Engine::Impl final : public TokenConsumer {
   void watch_thinking(Sequence& sequence, const ChoiceStream& text);
   void close_thinking();
   FinishReason push_closing(Sequence& sequence, ChoiceStream& text);
-  void note_step(const BatchPlan& plan, bool step_failed, Duration elapsed, TimePoint now);
+  void note_step(const BatchPlan& plan, const FinishedStep& step, Duration elapsed);
   void note_planned(const Sequence& sequence);
-  void run_step(const BatchPlan& plan, TimePoint now);
-  const StepResult& compute(const BatchPlan& plan);
+  void start_step(TimePoint now);
+  void announce(const BatchPlan& plan);
+  void start_step_ahead(TimePoint now);
+  void finish_step(TimePoint now);
+  TimePoint end_of(const FinishedStep& step, Duration elapsed, TimePoint now) const;
   void on_broken_step(TimePoint now);
   void collect_finished(TimePoint now);
   void tell_end(const Sequence& sequence, TimePoint now);
   void observe_end(const Sequence& sequence, const Stream& stream, TimePoint now) noexcept;
   void note_finish(const Sequence& sequence);
-  void publish();
   void publish_snapshot(TimePoint now);
-  std::vector<StreamEvent>& events_of(EventSink* wanted);
-  std::vector<StreamEvent>& events_of(const ChoiceStream& text) { return events_of(text.sink()); }
+  std::vector<StreamEvent>& events_of(const ChoiceStream& text) {
+    return outbox.events_of(text.sink());
+  }
 
   // Constant after construction.
   Executor& executor;
@@ -150,7 +151,7 @@ struct Engine::Impl final : public TokenConsumer {
   const QueueRoom room;  // constant, for every thread
   std::vector<Stream> streams;
   std::vector<int32_t> free_streams;
-  std::vector<std::pair<EventSink*, std::vector<StreamEvent>>> outbox;
+  Outbox outbox;
   std::vector<Submission> submissions;
   std::vector<uint64_t> cancels;
   std::vector<Sequence*> to_close;  // their thinking ends with this step
@@ -158,11 +159,11 @@ struct Engine::Impl final : public TokenConsumer {
   // only when memory runs out in between.
   std::vector<std::unique_ptr<Sequence>> finished;
   size_t num_told = 0;
-  std::vector<uint64_t> retired;    // request ids of finished, told ones
-  std::vector<bool> slot_is_begun;  // the executor knows the slot's sequence
-  StepResult failed_result;         // stands for a step that threw or contradicts its plan
-  bool must_abort = false;          // planning threw: what runs cannot go on
-  StepMasks masks;
+  std::vector<std::unique_ptr<Sequence>> leaving;  // told, and still in a step on its way
+  std::vector<uint64_t> retired;                   // request ids of finished, told ones
+  bool must_abort = false;                         // planning threw: what runs cannot go on
+  StepPipeline pipeline;
+  TimePoint last_step_end{};
   StepReport report;
   DeadlineMisses misses;
   CachedPromptShare cached_share;
@@ -175,6 +176,8 @@ Engine::Engine(Executor& executor, const Tokenizer& tokenizer, const EngineOptio
 
 // The slots' sampler states point into the sequences that die with the engine.
 Engine::~Engine() {
+  impl_->pipeline.finish_all();
+  impl_->scheduler.abandon_steps();
   impl_->scheduler.finish_all(FinishReason::kCancelled);
   impl_->release_slots();
 }
@@ -225,7 +228,7 @@ void Engine::wake() { impl_->inbox.wake(); }
 bool Engine::idle() const {
   const Impl& impl = *impl_;
   const bool all_told = impl.finished.empty() && impl.outbox.empty() && !impl.must_abort;
-  return all_told && impl.scheduler.idle() && impl.inbox.empty();
+  return all_told && impl.pipeline.empty() && impl.scheduler.idle() && impl.inbox.empty();
 }
 void Engine::check_integrity() const { impl_->scheduler.check_integrity(); }
 
@@ -264,11 +267,10 @@ void Engine::Impl::step(TimePoint now) {
     scheduler.finish_unplanned(FinishReason::kUnavailable);
     scheduler.finish_all(FinishReason::kError);
   }
-  const BatchPlan& plan = scheduler.plan(now);
-  release_slots();
-  if (!plan.empty()) run_step(plan, now);
+  if (pipeline.empty()) start_step(now);
+  if (!pipeline.empty()) finish_step(now);
   collect_finished(now);
-  publish();
+  if (!outbox.publish()) report.worked = true;
   publish_snapshot(now);
 }
 
@@ -281,13 +283,8 @@ void Engine::Impl::on_broken_step(TimePoint now) {
   report.worked = true;
 }
 
-// A slot of a plan that never reached the executor is not its business.
 void Engine::Impl::release_slots() {
-  for (const SlotId slot : scheduler.released_slots()) {
-    const auto index = static_cast<size_t>(slot);
-    if (slot_is_begun[index]) executor.release(slot);
-    slot_is_begun[index] = false;
-  }
+  for (const SlotId slot : scheduler.released_slots()) pipeline.release(slot);
   scheduler.clear_released_slots();
 }
 
@@ -342,7 +339,7 @@ void Engine::Impl::refuse_choice(const Submission& submission, uint64_t request_
   event.request_id = request_id;
   event.choice = choice;
   event.finish = reason;
-  events_of(submission.sink).push_back(std::move(event));
+  outbox.events_of(submission.sink).push_back(std::move(event));
   num_not_started.fetch_sub(1);
   inbox.retire({&request_id, 1});
   report.worked = true;
@@ -387,19 +384,55 @@ void Engine::Impl::note_planned(const Sequence& sequence) {
   }
 }
 
-void Engine::Impl::run_step(const BatchPlan& plan, TimePoint now) {
+void Engine::Impl::start_step(TimePoint now) {
+  const BatchPlan& plan = scheduler.plan(now);
+  release_slots();
+  if (plan.empty()) return;
   for (size_t i = 0; i < plan.spans.size(); ++i) note_planned(scheduler.planned(i));
+  announce(plan);
+  pipeline.start(scheduler, plan);
+}
+
+// While one step is on its way the next may follow, so that the executor goes on while the tokens
+// of the first become text. Whoever has come meanwhile, or must be told something at the boundary
+// of two steps, does not wait for more than the steps on their way.
+void Engine::Impl::start_step_ahead(TimePoint now) {
+  if (!pipeline.has_room_ahead() || !inbox.empty()) return;
+  try {
+    const BatchPlan& plan = scheduler.plan_ahead(now);
+    if (!plan.empty()) pipeline.start_ahead(plan);
+  } catch (...) {  // then the step is planned when this one is over
+    reason_of_exception("planning ahead");
+  }
+}
+
+void Engine::Impl::finish_step(TimePoint now) {
+  const BatchPlan& plan = pipeline.oldest();
+  announce(plan);
+  start_step_ahead(now);
+  const FinishedStep step = pipeline.finish_oldest();
+  heartbeat.end_compute();
+  const Duration elapsed{std::max<int64_t>(step.result.elapsed_ns, 0)};
+  last_step_end = end_of(step, elapsed, now);
+  note_step(plan, step, elapsed);
+  to_close.clear();
+  scheduler.commit(step.result, last_step_end, *this);
+  close_thinking();
+  if (metrics) metrics->on_speculation(scheduler.speculation());
+}
+
+// A step behind another took its time from the end of that one. `now` is somewhere in between, if
+// the clock goes as it should.
+TimePoint Engine::Impl::end_of(const FinishedStep& step, Duration elapsed, TimePoint now) const {
+  if (!step.was_ahead) return now + elapsed;
+  return std::clamp(last_step_end + elapsed, now, now + elapsed);
+}
+
+// What the executor is at: the older step, if there are two.
+void Engine::Impl::announce(const BatchPlan& plan) {
   const StepCost& cost = scheduler.step_cost();
   heartbeat.begin_compute(plan.step, static_cast<int>(plan.spans.size()), plan.num_tokens(),
                           cost.known() ? cost.predict_ms(plan.num_tokens()) : 0);
-  const StepResult& result = compute(plan);
-  heartbeat.end_compute();
-  const Duration elapsed{std::max<int64_t>(result.elapsed_ns, 0)};
-  note_step(plan, result.failed, elapsed, now);
-  to_close.clear();
-  scheduler.commit(result, now + elapsed, *this);
-  close_thinking();
-  if (metrics) metrics->on_speculation(scheduler.speculation());
 }
 
 // Called with every token, so that the step in which the thinking ends has no guesses beyond it.
@@ -439,31 +472,7 @@ FinishReason Engine::Impl::push_closing(Sequence& sequence, ChoiceStream& text) 
   return FinishReason::kNone;
 }
 
-// Synchronous order; begin, masks and wait stand where the overlapped order (begin(t + 1), wait(t),
-// commit(t), masks(t + 1), sample(t + 1)) will put them. Whatever the executor throws or says, the
-// result fits the plan or is a failed one.
-const StepResult& Engine::Impl::compute(const BatchPlan& plan) {
-  try {
-    masks.assign(scheduler, plan);
-    const Ticket ticket = executor.begin(plan);
-    for (const SlotStart& start : plan.slot_starts) {
-      slot_is_begun[static_cast<size_t>(start.slot)] = true;
-    }
-    masks.fill(scheduler, plan);
-    executor.sample(ticket, masks.view());
-    const StepResult& result = executor.wait(ticket);
-    const char* contradiction = contradiction_in(plan, result, limits.vocab_size);
-    if (contradiction == nullptr) return result;
-    log_failure("a step", contradiction);
-    failed_result.no_memory = false;
-  } catch (...) {
-    failed_result.no_memory = reason_of_exception("a step") == FinishReason::kNoMemory;
-  }
-  return failed_result;
-}
-
-void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration elapsed,
-                             TimePoint now) {
+void Engine::Impl::note_step(const BatchPlan& plan, const FinishedStep& step, Duration elapsed) {
   report.worked = true;
   report.num_spans = static_cast<int>(plan.spans.size());
   report.num_tokens_in = plan.num_tokens();
@@ -472,8 +481,10 @@ void Engine::Impl::note_step(const BatchPlan& plan, bool step_failed, Duration e
     report.context_tokens += span.first_position + span.num_tokens;
     report.num_tokens_drafted += span.num_drafts;
   }
+  if (step.is_worthless) return;
+  const bool step_failed = step.result.failed;
   if (step_failed) {
-    breaker.on_failure(now + elapsed);
+    breaker.on_failure(last_step_end);
   } else {
     breaker.on_success();
   }
@@ -495,6 +506,7 @@ void Engine::Impl::collect_finished(TimePoint now) {
   try {
     if (finished.empty()) finished = scheduler.take_finished();
     retired.reserve(finished.size());
+    leaving.reserve(leaving.size() + finished.size());
     while (num_told < finished.size()) tell_end(*finished[num_told], now);
   } catch (...) {
     reason_of_exception("the end of a request");
@@ -505,6 +517,8 @@ void Engine::Impl::collect_finished(TimePoint now) {
   release_slots();
   inbox.retire(retired);
   retired.clear();
+  std::move(finished.begin(), finished.end(), std::back_inserter(leaving));
+  std::erase_if(leaving, [](const auto& sequence) { return sequence->num_steps_on_way == 0; });
   finished.clear();
   num_told = 0;
 }
@@ -546,30 +560,6 @@ void Engine::Impl::note_finish(const Sequence& sequence) {
   if (!is_whole) return;
   misses.forget();
   average(load.mean_output_tokens, sequence.num_output_tokens());
-}
-
-std::vector<StreamEvent>& Engine::Impl::events_of(EventSink* wanted) {
-  for (auto& [sink, events] : outbox) {
-    if (sink == wanted) return events;
-  }
-  outbox.emplace_back(wanted, std::vector<StreamEvent>{});
-  return outbox.back().second;
-}
-
-void Engine::Impl::publish() {
-  bool all_sent = true;
-  for (auto& [sink, events] : outbox) {
-    if (events.empty()) continue;
-    try {
-      sink->publish(std::move(events));
-      events.clear();
-    } catch (...) {  // the events are untouched and go with those of the next step
-      reason_of_exception("the delivery of events");
-      all_sent = false;
-      report.worked = true;
-    }
-  }
-  if (all_sent) outbox.clear();  // a sink may die once its requests have ended
 }
 
 void Engine::Impl::publish_snapshot(TimePoint now) {

@@ -1,5 +1,6 @@
 // What goes wrong around the engine costs the requests it hits and never the engine: executors that
-// fail, throw or lie, maskers and sinks that throw, clocks that jump.
+// fail, throw or lie, maskers and sinks that throw, clocks that jump. All of it with one and with
+// two steps in flight.
 
 #include <gtest/gtest.h>
 
@@ -7,6 +8,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <stdexcept>
+#include <tuple>
 
 #include "base/prometheus_test_support.h"
 #include "engine/engine.h"
@@ -16,10 +18,12 @@
 namespace sparrow {
 namespace {
 
-class EngineFaultsTest : public ::testing::Test {
+class FaultsTest : public ::testing::Test {
  protected:
+  explicit FaultsTest(int max_steps_in_flight) : max_steps_in_flight_(max_steps_in_flight) {}
   void make(FakeExecutorOptions fake = {}, EngineOptions options = {}) {
     engine_.reset();  // before its executor
+    fake.limits.max_steps_in_flight = max_steps_in_flight_;
     fake.limits.vocab_size = kTestVocab;
     fake.first_token = 'a';  // text and tokens correspond one to one
     fake.num_tokens = 26;
@@ -56,6 +60,7 @@ class EngineFaultsTest : public ::testing::Test {
     EXPECT_FALSE(engine_->beat().failed);
   }
 
+  const int max_steps_in_flight_;
   std::shared_ptr<const Tokenizer> tokenizer_ = test_tokenizer();
   MetricsRegistry metrics_;
   std::unique_ptr<FakeExecutor> executor_;
@@ -64,7 +69,13 @@ class EngineFaultsTest : public ::testing::Test {
   FakeClock clock_;
 };
 
-TEST_F(EngineFaultsTest, NotFiniteRow_LeavesTheOthersBitIdentical) {
+class EngineFaultsTest : public FaultsTest, public ::testing::WithParamInterface<int> {
+ protected:
+  EngineFaultsTest() : FaultsTest(GetParam()) {}
+};
+INSTANTIATE_TEST_SUITE_P(StepsInFlight, EngineFaultsTest, ::testing::Values(1, 2));
+
+TEST_P(EngineFaultsTest, NotFiniteRow_LeavesTheOthersBitIdentical) {
   FakeExecutorOptions fake;
   fake.not_finite = [](uint64_t step, size_t span) { return step == 5 && span == 2; };
   make(fake);
@@ -85,13 +96,18 @@ TEST_F(EngineFaultsTest, NotFiniteRow_LeavesTheOthersBitIdentical) {
   expect_nothing_left();
 }
 
-class EngineThrowsTest : public EngineFaultsTest, public ::testing::WithParamInterface<StepPart> {};
+using Throw = std::tuple<StepPart, int>;
+
+class EngineThrowsTest : public FaultsTest, public ::testing::WithParamInterface<Throw> {
+ protected:
+  EngineThrowsTest() : FaultsTest(std::get<1>(GetParam())) {}
+};
 
 TEST_P(EngineThrowsTest, ThrowingExecutor_CostsThatStepOnly) {
   for (int kind = 0; kind < 3; ++kind) {
     FakeExecutorOptions fake;
     fake.on_part = [kind](uint64_t step, StepPart part) {
-      if (part != GetParam() || (step != 1 && step != 4)) return;
+      if (part != std::get<0>(GetParam()) || (step != 1 && step != 4)) return;
       if (kind == 0) throw std::bad_alloc();
       if (kind == 1) throw std::runtime_error("the device fell off the bus");
       throw 7;  // not even a std::exception
@@ -112,7 +128,7 @@ TEST_P(EngineThrowsTest, ThrowingExecutor_CostsThatStepOnly) {
   }
 }
 
-TEST_F(EngineFaultsTest, AbortAll_EndsWhatCameBeforeIt_WhatComesAfterRuns) {
+TEST_P(EngineFaultsTest, AbortAll_EndsWhatCameBeforeIt_WhatComesAfterRuns) {
   make();
   submit_some(1, 2);
   engine_->step(clock_.now());
@@ -126,9 +142,11 @@ TEST_F(EngineFaultsTest, AbortAll_EndsWhatCameBeforeIt_WhatComesAfterRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Parts, EngineThrowsTest,
-                         ::testing::Values(StepPart::kBegin, StepPart::kSample, StepPart::kWait));
+                         ::testing::Combine(::testing::Values(StepPart::kBegin, StepPart::kSample,
+                                                              StepPart::kWait),
+                                            ::testing::Values(1, 2)));
 
-TEST_F(EngineFaultsTest, LyingExecutor_CostsThatStepOnly) {
+TEST_P(EngineFaultsTest, LyingExecutor_CostsThatStepOnly) {
   const std::vector<std::function<void(StepResult&)>> lies = {
       [](StepResult& result) { ++result.step; },
       [](StepResult& result) { result.step = 0; },
@@ -185,7 +203,7 @@ class ThrowingMasker final : public TokenMasker {
   int num_calls_ = 0;
 };
 
-TEST_F(EngineFaultsTest, ThrowingMasker_EndsItsOwnRequest) {
+TEST_P(EngineFaultsTest, ThrowingMasker_EndsItsOwnRequest) {
   make();
   submit_some(1, 2);
   for (uint64_t id = 3; id <= 4; ++id) {
@@ -214,7 +232,7 @@ class ForgetfulSink final : public EventSink {
   int num_calls_ = 0;
 };
 
-TEST_F(EngineFaultsTest, SinkThatThrows_GetsEveryEventOnceAndInOrder) {
+TEST_P(EngineFaultsTest, SinkThatThrows_GetsEveryEventOnceAndInOrder) {
   make();
   ForgetfulSink sink;
   for (uint64_t id = 1; id <= 3; ++id) {
@@ -227,7 +245,7 @@ TEST_F(EngineFaultsTest, SinkThatThrows_GetsEveryEventOnceAndInOrder) {
   }
 }
 
-TEST_F(EngineFaultsTest, BlocksOfOneSequence_ServeManyOneAfterTheOther) {
+TEST_P(EngineFaultsTest, BlocksOfOneSequence_ServeManyOneAfterTheOther) {
   FakeExecutorOptions fake;
   fake.limits.num_blocks = 5;  // 20 tokens: one request of 18
   make(fake);
@@ -237,7 +255,7 @@ TEST_F(EngineFaultsTest, BlocksOfOneSequence_ServeManyOneAfterTheOther) {
   expect_nothing_left();
 }
 
-TEST_F(EngineFaultsTest, JumpingClock_ChangesNoTextAndNoCounterFalls) {
+TEST_P(EngineFaultsTest, JumpingClock_ChangesNoTextAndNoCounterFalls) {
   make();
   submit_some(1, 4);
   PrometheusText before = PrometheusReader::read(metrics_.render());
@@ -262,7 +280,7 @@ TEST_F(EngineFaultsTest, JumpingClock_ChangesNoTextAndNoCounterFalls) {
   EXPECT_GE(engine_->snapshot().oldest_wait_ms, 0);
 }
 
-TEST_F(EngineFaultsTest, ClockThatJumpsOverADeadline_EndsThatRequestOnly) {
+TEST_P(EngineFaultsTest, ClockThatJumpsOverADeadline_EndsThatRequestOnly) {
   make();
   Request request = test_request(1, prompt_of(1, 6), 12);
   request.total_deadline = clock_.now() + std::chrono::seconds(10);
@@ -295,7 +313,7 @@ class WaitingSink final : public EventSink {
   bool has_ended_ = false;
 };
 
-TEST_F(EngineFaultsTest, ThreadWithAClockThatJumps_ServesAndStops) {
+TEST_P(EngineFaultsTest, ThreadWithAClockThatJumps_ServesAndStops) {
   make();
   SkewedClock clock;
   std::array<WaitingSink, 4> sinks;  // outlive the thread
@@ -311,7 +329,7 @@ TEST_F(EngineFaultsTest, ThreadWithAClockThatJumps_ServesAndStops) {
   thread.stop();
 }
 
-TEST_F(EngineFaultsTest, Beat_TellsWhatTheExecutorIsAt) {
+TEST_P(EngineFaultsTest, Beat_TellsWhatTheExecutorIsAt) {
   Beat seen;
   FakeExecutorOptions fake;
   fake.on_part = [&](uint64_t step, StepPart part) {

@@ -3,7 +3,7 @@
 //
 // A plan goes in, sampled tokens come out; logits never cross. Memory, layout and type of the KV
 // cache belong to the executor; everybody else handles block ids below limits().num_blocks.
-// All calls come from one engine thread. At most one step is in flight:
+// All calls come from one engine thread:
 //
 //   Ticket ticket = executor.begin(plan);      // starts the forward pass (may be asynchronous)
 //   executor.sample(ticket, masks);            // masks of constrained spans, ready only now
@@ -13,6 +13,18 @@
 // The plan must stay unchanged until wait() returned. A failed step returns result.failed. begin(),
 // sample() and wait() may throw, too: the step is then over as if it had failed, and the next
 // begin() is welcome; a begin() that threw has started no slot.
+//
+// limits().max_steps_in_flight steps may be between begin() and wait(), so that a device has work
+// while the host reads and writes what the step before brought:
+//
+//   begin(t); sample(t); begin(t + 1); sample(t + 1); wait(t); begin(t + 2); ...
+//
+// - sample(t) comes before begin(t + 1), and steps are waited for in the order of their begin().
+// - Where step t samples the token that a span of t + 1 goes on with, the plan says kPendingToken.
+// - Steps work in the order of their begin(): a block may be handed to a sequence of t + 1 although
+//   t still reads it. The slots and sampling parameters of a step stay until wait() returned.
+// - A step that failed makes the one behind it worthless, whatever that one answers; it is waited
+//   for all the same, and nothing begins before both are over.
 
 #include <cstdint>
 #include <functional>
@@ -29,12 +41,13 @@ namespace sparrow {
 class TensorSource;
 
 struct ExecutorLimits {
-  int32_t block_tokens = 16;       // positions per KV block
-  int32_t num_blocks = 0;          // usable block ids are [0, num_blocks)
-  int32_t num_slots = 0;           // slots are [0, num_slots)
-  int32_t max_batch_tokens = 0;    // rows of one plan
-  int32_t max_context_tokens = 0;  // longest sequence, prompt and output
-  int32_t vocab_size = 0;          // padded: rows of lm_head
+  int32_t block_tokens = 16;        // positions per KV block
+  int32_t num_blocks = 0;           // usable block ids are [0, num_blocks)
+  int32_t num_slots = 0;            // slots are [0, num_slots)
+  int32_t max_batch_tokens = 0;     // rows of one plan
+  int32_t max_context_tokens = 0;   // longest sequence, prompt and output
+  int32_t vocab_size = 0;           // padded: rows of lm_head
+  int32_t max_steps_in_flight = 1;  // 1 or 2
 };
 
 using Ticket = uint64_t;

@@ -166,11 +166,11 @@ void FakeExecutor::write_span(const BatchPlan& plan, const Span& span) {
 
 void FakeExecutor::add_logprobs(SampledToken& token, uint64_t bits, int num_top) {
   token.logprob = -static_cast<float>(bits % 1000) * 0.001f;
-  token.top_begin = static_cast<int32_t>(result_.top_logprobs.size());
+  token.top_begin = static_cast<int32_t>(result_->top_logprobs.size());
   token.num_top = num_top;
   for (int i = 0; i < num_top; ++i) {
     const TokenId id = (token.id + i) % options_.limits.vocab_size;
-    result_.top_logprobs.push_back({id, token.logprob - static_cast<float>(i)});
+    result_->top_logprobs.push_back({id, token.logprob - static_cast<float>(i)});
   }
 }
 
@@ -184,7 +184,7 @@ bool FakeExecutor::add_token(Slot& slot, const Constraint& constraint) {
     add_logprobs(sampled, context_.hash, slot.params->num_top_logprobs);
   }
   slot.tokens.push_back(sampled.id);
-  result_.tokens.push_back(sampled);
+  result_->tokens.push_back(sampled);
   return !sampled.not_finite;
 }
 
@@ -215,33 +215,97 @@ void FakeExecutor::sample_span(const BatchPlan& plan, const Span& span, const To
   }
 }
 
+FakeExecutor::Step* FakeExecutor::other_in_flight(const Step& step) {
+  Step& other = steps_[&step == &steps_[0] ? 1 : 0];
+  return other.plan != nullptr ? &other : nullptr;
+}
+
+FakeExecutor::Step& FakeExecutor::step_of(Ticket ticket) {
+  for (Step& step : steps_) {
+    if (step.plan != nullptr && step.plan->step == ticket) return step;
+  }
+  CHECK(false && "no such step is in flight");
+  return steps_[0];
+}
+
+bool FakeExecutor::has_slot(const Step& step, SlotId slot, bool is_sampled) {
+  return std::any_of(step.plan->spans.begin(), step.plan->spans.end(), [&](const Span& span) {
+    return span.slot == slot && (!is_sampled || span.num_logit_rows > 0);
+  });
+}
+
+uint64_t FakeExecutor::fingerprint_of(const BatchPlan& plan) {
+  uint64_t hash = kSeed ^ plan.step;
+  const auto add = [&](int64_t value) { hash = mix64(hash ^ static_cast<uint64_t>(value)); };
+  for (const Span& span : plan.spans) {
+    for (const int32_t value :
+         {span.slot, span.first_position, span.num_tokens, span.num_logit_rows, span.token_begin,
+          span.block_begin, span.num_blocks, span.mask_row, span.num_drafts}) {
+      add(value);
+    }
+  }
+  for (const TokenId token : plan.token_ids) add(token);
+  for (const BlockId block : plan.block_ids) add(block);
+  return hash;
+}
+
+// The token that the other step is sampling for this slot is pending: nobody can know it. The first
+// of a span may be in any case.
+void FakeExecutor::check_pending(const Step& step, const Span& span) {
+  const Step* const other = other_in_flight(step);
+  const bool is_sampling = other != nullptr && has_slot(*other, span.slot, true);
+  for (int32_t row = 0; row < span.num_tokens; ++row) {
+    const TokenId token = step.plan->token_ids[static_cast<size_t>(span.token_begin + row)];
+    CHECK(row == 0 ? !is_sampling || token == kPendingToken : token != kPendingToken);
+  }
+}
+
+// What the step still reads is as it was.
+void FakeExecutor::check_until_wait(const Step& step) const {
+  CHECK(step.fingerprint == fingerprint_of(*step.plan));
+  for (const Span& span : step.plan->spans) {
+    const Slot& slot = slots_[static_cast<size_t>(span.slot)];
+    CHECK(slot.is_held && slot.params->seed == slot.params_seed);
+  }
+}
+
 // What the hook throws ends the step.
-void FakeExecutor::enter(StepPart part) {
+void FakeExecutor::enter(Step& step, StepPart part) {
   if (!options_.on_part) return;
   try {
-    options_.on_part(plan_->step, part);
+    options_.on_part(step.plan->step, part);
   } catch (...) {
-    plan_ = nullptr;
+    step.plan = nullptr;
     throw;
   }
 }
 
 Ticket FakeExecutor::begin(const BatchPlan& plan) {
-  CHECK(plan_ == nullptr);  // at most one step in flight
   CHECK(!plan.empty() && plan.num_tokens() <= options_.limits.max_batch_tokens);
-  plan_ = &plan;
-  enter(StepPart::kBegin);
+  const Step& newest = steps_[newest_];
+  Step& step = steps_[1 - newest_];
+  CHECK(step.plan == nullptr);
+  CHECK(newest.plan == nullptr || (options_.limits.max_steps_in_flight == 2 && newest.is_sampled));
+  step.plan = &plan;
+  step.is_sampled = false;
+  step.is_garbage = newest.plan != nullptr && (newest.result.failed || newest.is_garbage);
+  enter(step, StepPart::kBegin);
   try {
     start_slots(plan);
   } catch (...) {
     for (const SlotStart& start : plan.slot_starts) {
       slots_.at(static_cast<size_t>(start.slot)).is_held = false;
     }
-    plan_ = nullptr;
+    step.plan = nullptr;
     throw;
   }
-  for (const Span& span : plan.spans) check_span(plan, span);
+  for (const Span& span : plan.spans) {
+    check_span(plan, span);
+    check_pending(step, span);
+  }
   check_no_foreign_writes(plan);
+  step.fingerprint = fingerprint_of(plan);
+  newest_ = 1 - newest_;
   return plan.step;
 }
 
@@ -255,6 +319,7 @@ void FakeExecutor::start_slots(const BatchPlan& plan) {
     slot.next_position.reset();
     slot.tokens.assign(start.tokens.begin(), start.tokens.end());
     slot.params = start.params;
+    slot.params_seed = start.params->seed;
     slot.banned_early = start.banned_early;
     slot.num_prompt_tokens = start.num_prompt_tokens;
     slot.min_tokens = start.min_tokens;
@@ -262,48 +327,68 @@ void FakeExecutor::start_slots(const BatchPlan& plan) {
 }
 
 void FakeExecutor::sample(Ticket ticket, const TokenMasks& masks) {
-  CHECK(plan_ != nullptr && ticket == plan_->step);
-  enter(StepPart::kSample);
-  result_.clear();
-  result_.step = ticket;
+  Step& step = step_of(ticket);
+  CHECK(&step == &steps_[newest_] && !step.is_sampled);
+  enter(step, StepPart::kSample);
+  step.is_sampled = true;
+  step.result.clear();
+  step.result.step = ticket;
+  result_ = &step.result;
   try {
-    compute(masks);
-    if (options_.corrupt) options_.corrupt(result_);
+    compute(step, masks);
+    if (options_.corrupt) options_.corrupt(step.result);
   } catch (...) {
-    plan_ = nullptr;
+    step.plan = nullptr;
     throw;
   }
 }
 
-void FakeExecutor::compute(const TokenMasks& masks) {
-  const uint64_t ticket = plan_->step;
-  double ms = options_.fixed_ms + options_.row_ms * plan_->num_tokens();
-  if (options_.extra_ms) ms += options_.extra_ms(ticket);
-  result_.elapsed_ns = static_cast<int64_t>(ms * 1e6);
-  result_.failed = options_.fails && options_.fails(ticket);
-  if (result_.failed) return;
-  for (const Span& span : plan_->spans) write_span(*plan_, span);
-  for (size_t i = 0; i < plan_->spans.size(); ++i) {
-    const auto begin = static_cast<int32_t>(result_.tokens.size());
-    sample_span(*plan_, plan_->spans[i], masks);
-    const auto end = static_cast<int32_t>(result_.tokens.size());
-    result_.spans.push_back({begin, end - begin});
-    if (end > begin && options_.not_finite && options_.not_finite(ticket, i)) {
-      result_.tokens.back().not_finite = true;
-      result_.tokens.back().id = kPendingToken;  // meaningless: whoever uses it is found out
+void FakeExecutor::compute(Step& step, const TokenMasks& masks) {
+  const BatchPlan& plan = *step.plan;
+  StepResult& result = step.result;
+  double ms = options_.fixed_ms + options_.row_ms * plan.num_tokens();
+  if (options_.extra_ms) ms += options_.extra_ms(plan.step);
+  result.elapsed_ns = static_cast<int64_t>(ms * 1e6);
+  result.failed = options_.fails && options_.fails(plan.step);
+  if (result.failed) return;
+  if (step.is_garbage) return compute_garbage(step);
+  for (const Span& span : plan.spans) write_span(plan, span);
+  for (size_t i = 0; i < plan.spans.size(); ++i) {
+    const auto begin = static_cast<int32_t>(result.tokens.size());
+    sample_span(plan, plan.spans[i], masks);
+    const auto end = static_cast<int32_t>(result.tokens.size());
+    result.spans.push_back({begin, end - begin});
+    if (end > begin && options_.not_finite && options_.not_finite(plan.step, i)) {
+      result.tokens.back().not_finite = true;
+      result.tokens.back().id = kPendingToken;  // meaningless: whoever uses it is found out
     }
   }
 }
 
+// Nothing in it shows that it is none.
+void FakeExecutor::compute_garbage(Step& step) {
+  for (const Span& span : step.plan->spans) {
+    const auto begin = static_cast<int32_t>(step.result.tokens.size());
+    const int32_t count = std::min(span.num_logit_rows, 1);
+    if (count > 0) step.result.tokens.push_back({.id = options_.limits.vocab_size - 1});
+    step.result.spans.push_back({begin, count});
+  }
+}
+
 const StepResult& FakeExecutor::wait(Ticket ticket) {
-  CHECK(plan_ != nullptr && ticket == plan_->step);
-  enter(StepPart::kWait);
-  plan_ = nullptr;
-  return result_;
+  Step& step = step_of(ticket);
+  CHECK(step.is_sampled);
+  const Step* const other = other_in_flight(step);
+  CHECK(other == nullptr || &step != &steps_[newest_]);  // the older one first
+  check_until_wait(step);
+  enter(step, StepPart::kWait);
+  step.plan = nullptr;
+  return step.result;
 }
 
 void FakeExecutor::release(SlotId slot) {
   CHECK(slots_.at(static_cast<size_t>(slot)).is_held);
+  for (const Step& step : steps_) CHECK(step.plan == nullptr || !has_slot(step, slot, false));
   slots_[static_cast<size_t>(slot)].is_held = false;
 }
 

@@ -3,13 +3,17 @@
 // a hash of what the KV blocks really hold, so a scheduling mistake (a wrong block, a position
 // skipped, another sequence's block) changes the text. Every plan is checked: slots started before
 // use and not twice in a step, positions without gaps, tokens as announced, block tables that cover
-// them, no block written by one span and seen by another, KV written before it is read. A broken
-// plan is a CHECK. Time is simulated: reported in StepResult::elapsed_ns and never waited for.
+// them, no block written by one span and seen by another, KV written before it is read. With two
+// steps in flight (limits.max_steps_in_flight): pending tokens where the step before is sampling,
+// plans unchanged and slots and their parameters kept until wait(). A broken plan is a CHECK.
+// Behind a failed step comes garbage that looks right. Time is simulated: reported in
+// StepResult::elapsed_ns and never waited for.
 //
 // Deterministic: the same prompt, seed and choice give the same tokens in any batch, chunking or
 // after preemption. Honours greedy, seed, choice, masks, min_tokens and top logprobs; the other
 // sampling fields do not change what it draws. Engine thread only.
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -81,9 +85,18 @@ class FakeExecutor final : public Executor {
     std::optional<int32_t> next_position;  // unset before the first span
     std::vector<TokenId> tokens;           // all known, sampled ones included
     const SamplingParams* params = nullptr;
+    uint64_t params_seed = 0;  // what *params said
     std::span<const TokenId> banned_early;
     int32_t num_prompt_tokens = 0;
     int32_t min_tokens = 0;
+  };
+  // Between begin() and wait(); the result stays until the next begin() but one.
+  struct Step {
+    const BatchPlan* plan = nullptr;  // null: over
+    uint64_t fingerprint = 0;         // of the plan
+    bool is_sampled = false;
+    bool is_garbage = false;  // the step before failed
+    StepResult result;
   };
   // What restricts one draw.
   struct Constraint {
@@ -96,14 +109,21 @@ class FakeExecutor final : public Executor {
     std::vector<TokenId> tokens;  // for the script; empty without one
   };
 
+  Step& step_of(Ticket ticket);
+  Step* other_in_flight(const Step& step);
+  static bool has_slot(const Step& step, SlotId slot, bool is_sampled);
+  static uint64_t fingerprint_of(const BatchPlan& plan);
+  void check_pending(const Step& step, const Span& span);
+  void check_until_wait(const Step& step) const;
   void check_span(const BatchPlan& plan, const Span& span);
   void check_no_foreign_writes(const BatchPlan& plan);
   Cell& cell(const BatchPlan& plan, const Span& span, int32_t position);
   void write_span(const BatchPlan& plan, const Span& span);
   void sample_span(const BatchPlan& plan, const Span& span, const TokenMasks& masks);
-  void enter(StepPart part);
+  void enter(Step& step, StepPart part);
   void start_slots(const BatchPlan& plan);
-  void compute(const TokenMasks& masks);
+  void compute(Step& step, const TokenMasks& masks);
+  void compute_garbage(Step& step);
   bool add_token(Slot& slot, const Constraint& constraint);
   void start_context(Context& context) const;
   void extend(Context& context, TokenId token) const;
@@ -117,8 +137,9 @@ class FakeExecutor final : public Executor {
   std::vector<Slot> slots_;      // by slot
   std::vector<int32_t> writer_;  // by block: span of this step that writes it, -1
   Context context_;              // of the span being sampled
-  const BatchPlan* plan_ = nullptr;
-  StepResult result_;
+  std::array<Step, 2> steps_;
+  size_t newest_ = 0;             // of steps_: the last that began
+  StepResult* result_ = nullptr;  // of the step being sampled
 };
 
 }  // namespace sparrow

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <numeric>
 
 namespace sparrow {
@@ -57,16 +58,6 @@ TEST_F(FakeExecutorTest, Chunks_GiveTheTokenOfTheWholePrompt) {
   EXPECT_EQ(run().spans[0].num_tokens, 0);
   add_span(0, 4, 2, 1, {3, 1});
   EXPECT_EQ(run().tokens[0].id, want);
-}
-
-TEST_F(FakeExecutorTest, PendingToken_IsTheOneSampledLast) {
-  const std::vector<TokenId> want = executor_.expected_tokens(tokens_, 2);
-  start_slot(0);
-  add_span(0, 0, 6, 1, {0, 1});
-  run();
-  tokens_.push_back(kPendingToken);
-  add_span(0, 6, 1, 1, {0, 1});
-  EXPECT_EQ(run().tokens[0].id, want[1]);
 }
 
 TEST_F(FakeExecutorTest, SeedAndChoice_ChangeWhatIsDrawnUnlessGreedy) {
@@ -125,6 +116,93 @@ TEST_F(FakeExecutorTest, Drafts_GiveTheTokensOfSingleStepsUpToTheFirstWrongOne) 
     }
     executor_.release(0);
   }
+}
+
+// Two steps in flight: a prompt of slot 0, and behind it the token that follows.
+class TwoStepsTest : public FakeExecutorTest {
+ protected:
+  TwoStepsTest() {
+    FakeExecutorOptions options;
+    options.limits.max_steps_in_flight = 2;
+    options.fails = [this](uint64_t step) { return step == failing_step_; };
+    two_ = std::make_unique<FakeExecutor>(options);
+    start_slot(0);
+    add_span(0, 0, 6, 1, {0, 1});
+    plan_.step = 1;
+    first_ = plan_;
+    first_.slot_starts[0].tokens = prompt_;
+    plan_.clear();
+    tokens_.push_back(kPendingToken);
+    add_span(0, 6, 1, 1, {0, 1});
+    plan_.step = 2;
+    second_ = plan_;
+  }
+  void start(const BatchPlan& plan) {
+    two_->begin(plan);
+    two_->sample(plan.step, {});
+  }
+
+  const std::vector<TokenId> prompt_ = tokens_;
+  uint64_t failing_step_ = 0;
+  std::unique_ptr<FakeExecutor> two_;
+  BatchPlan first_, second_;
+};
+using TwoStepsDeathTest = TwoStepsTest;
+
+TEST_F(TwoStepsTest, PendingToken_IsTheOneBeingSampled) {
+  const std::vector<TokenId> want = two_->expected_tokens(prompt_, 2);
+  start(first_);
+  start(second_);
+  const StepResult& first = two_->wait(1);
+  EXPECT_EQ(first.tokens[0].id, want[0]);
+  EXPECT_EQ(two_->wait(2).tokens[0].id, want[1]);
+  EXPECT_EQ(first.tokens[0].id, want[0]) << "until the next begin() but one";
+  two_->release(0);
+}
+
+TEST_F(TwoStepsTest, PendingToken_MayBeOneThatWasSampled) {
+  const std::vector<TokenId> want = two_->expected_tokens(prompt_, 2);
+  start(first_);
+  two_->wait(1);
+  start(second_);
+  EXPECT_EQ(two_->wait(2).tokens[0].id, want[1]);
+}
+
+TEST_F(TwoStepsTest, BehindAFailedStep_ComesGarbageThatLooksRight) {
+  const std::vector<TokenId> want = two_->expected_tokens(prompt_, 2);
+  failing_step_ = 1;
+  start(first_);
+  start(second_);
+  EXPECT_TRUE(two_->wait(1).failed);
+  const StepResult& second = two_->wait(2);
+  EXPECT_FALSE(second.failed);
+  ASSERT_EQ(second.tokens.size(), 1u);
+  EXPECT_NE(second.tokens[0].id, want[1]);
+}
+
+TEST_F(TwoStepsDeathTest, MistakesWithTwoSteps_AreCaught) {
+  const auto one_begun = [&] { start(first_); };
+  const auto both_begun = [&] {
+    start(first_);
+    start(second_);
+  };
+  EXPECT_DEATH((two_->begin(first_), two_->begin(second_)), "is_sampled") << "not sampled yet";
+  EXPECT_DEATH((both_begun(), first_.step = 3, two_->begin(first_)), "plan == nullptr") << "three";
+  EXPECT_DEATH((both_begun(), two_->wait(2)), "other == nullptr") << "the younger one first";
+  EXPECT_DEATH((both_begun(), two_->release(0)), "has_slot") << "a slot that a step reads";
+  EXPECT_DEATH((both_begun(), two_->wait(1), two_->release(0)), "has_slot") << "the second, too";
+  EXPECT_DEATH((both_begun(), second_.token_ids[0] = 1, two_->wait(1), two_->wait(2)),
+               "fingerprint")
+      << "a plan that changed";
+  EXPECT_DEATH((both_begun(), params_.seed = 99, two_->wait(1)), "params_seed")
+      << "parameters that are gone";
+  EXPECT_DEATH((one_begun(), second_.token_ids[0] = 1, two_->begin(second_)), "kPendingToken")
+      << "a token nobody can know";
+  EXPECT_DEATH((first_.token_ids[3] = kPendingToken, two_->begin(first_)), "kPendingToken")
+      << "inside a prompt";
+  EXPECT_DEATH((executor_.begin(first_), executor_.sample(1, {}), executor_.begin(second_)),
+               "max_steps_in_flight")
+      << "two where one is allowed";
 }
 
 TEST_F(FakeExecutorDeathTest, BrokenPlans_AreCaught) {

@@ -1,9 +1,11 @@
 // Fuzz entry of the scheduler: bytes are operations (add, cancel, let time pass, step) on a small
-// machine that runs out of everything. The fake executor checks every plan and knows every text;
-// after each step blocks, slots and progress add up, and in the end every sequence has ended once.
+// machine that runs out of everything, and that half of the time takes two steps at once. The fake
+// executor checks every plan and knows every text; after each step blocks, slots and progress add
+// up, and in the end every sequence has ended once.
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -48,6 +50,8 @@ class Machine final : public TokenConsumer {
     fake.limits.max_batch_tokens = max_rows;
     fake.num_tokens = 8;  // texts that repeat, for the guesses
     const int fail_every = operations.take();
+    fake.limits.max_steps_in_flight = 1 + fail_every % 2;
+    failed_.failed = true;
     if (fail_every >= 128) {
       fake.fails = [fail_every](uint64_t step) {
         return step % static_cast<uint64_t>(fail_every - 126) == 1;
@@ -86,16 +90,21 @@ class Machine final : public TokenConsumer {
       collect();
     }
     // Whatever is left ends by itself; the bound is far above what progress needs.
-    for (int i = 0; i < 200'000 && !scheduler_->idle(); ++i) {
+    for (int i = 0; i < 200'000 && !(scheduler_->idle() && on_way_.empty()); ++i) {
       step();
       collect();
     }
-    CHECK(scheduler_->idle());
-    CHECK(live_.empty());
+    CHECK(scheduler_->idle() && on_way_.empty());
+    CHECK(live_.empty() && leaving_.empty());
     CHECK(executor_->num_held_slots() == 0);
   }
 
  private:
+  struct OnWay {
+    Ticket ticket = 0;
+    bool is_worthless = false;  // behind a failed step
+  };
+
   void add(Operations& operations) {
     const int num_prompt = 1 + operations.take() % 40;
     const int max_tokens = 1 + operations.take() % 40;
@@ -127,26 +136,43 @@ class Machine final : public TokenConsumer {
                                                                : FinishReason::kNone;
   }
 
-  void step() {
-    const BatchPlan& plan = scheduler_->plan(now_);
-    release_slots();
-    if (plan.empty()) return;
+  void start(const BatchPlan& plan) {
     const Ticket ticket = executor_->begin(plan);
     executor_->sample(ticket, {});
-    const StepResult& result = executor_->wait(ticket);
+    on_way_.push_back({.ticket = ticket});
+  }
+
+  void step() {
+    if (on_way_.empty()) {
+      const BatchPlan& plan = scheduler_->plan(now_);
+      release_slots();
+      if (plan.empty()) return;
+      start(plan);
+    }
+    if (executor_->limits().max_steps_in_flight > 1 && !on_way_.front().is_worthless) {
+      const BatchPlan& ahead = scheduler_->plan_ahead(now_);
+      if (!ahead.empty()) start(ahead);
+    }
+    const OnWay step = on_way_.front();
+    on_way_.pop_front();
+    const StepResult& result = executor_->wait(step.ticket);
     now_ += Duration{result.elapsed_ns};
-    scheduler_->commit(result, now_, *this);
+    if (result.failed && !on_way_.empty()) on_way_.front().is_worthless = true;
+    scheduler_->commit(step.is_worthless ? failed_ : result, now_, *this);
   }
 
   void collect() {
-    for (const auto& sequence : scheduler_->take_finished()) {
+    for (auto& sequence : scheduler_->take_finished()) {
       CHECK(live_.erase(sequence->request->id) == 1);
-      CHECK(sequence->finish != FinishReason::kNone && sequence->slot == kNoSlot);
+      CHECK(sequence->finish != FinishReason::kNone);
+      CHECK((sequence->slot == kNoSlot) == (sequence->num_steps_on_way == 0));
       if (sequence->finish == FinishReason::kMaxTokens) {
         CHECK(sequence->num_output_tokens() == sequence->max_tokens);
       }
+      leaving_.push_back(std::move(sequence));
     }
     release_slots();
+    std::erase_if(leaving_, [](const auto& sequence) { return sequence->num_steps_on_way == 0; });
     scheduler_->check_integrity();
   }
 
@@ -157,7 +183,10 @@ class Machine final : public TokenConsumer {
 
   std::unique_ptr<FakeExecutor> executor_;
   std::unique_ptr<Scheduler> scheduler_;
-  std::map<uint64_t, std::vector<TokenId>> live_;  // by request: the text it must get
+  std::map<uint64_t, std::vector<TokenId>> live_;   // by request: the text it must get
+  std::vector<std::unique_ptr<Sequence>> leaving_;  // ended, in a step on its way
+  std::deque<OnWay> on_way_;                        // the oldest first
+  StepResult failed_;
   uint64_t next_id_ = 0;
   TimePoint now_{};
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <new>
 
 #include "base/check.h"
 #include "scheduler/seat_sharing.h"
@@ -59,6 +58,7 @@ void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   sequence->fair_tag =
       fair_order_.arrive(sequence->request->fairness_key, static_cast<uint64_t>(cost));
   sequence->serial = num_added_++;
+  none_can_enter_ = false;
   sharing_.enter(*sequence);
   insert_in_order(waiting_, std::move(sequence));
 }
@@ -128,21 +128,20 @@ Duration Scheduler::oldest_wait(TimePoint now) const {
 }
 
 void Scheduler::append_forced(Sequence& sequence, std::span<const TokenId> tokens) {
-  CHECK(plan_.empty() && sequence.state != SequenceState::kFinished);
+  CHECK(sequence.state != SequenceState::kFinished);
   CHECK(sequence.num_tokens() + static_cast<int>(tokens.size()) <= sequence.max_positions());
   sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
   sequence.slot_is_stale = true;
 }
 
 void Scheduler::finish(Sequence& sequence, FinishReason reason) {
-  CHECK(plan_.empty());
   end(sequence, reason);
   sweep(waiting_);
   sweep(running_);
 }
 
 void Scheduler::truncate(Sequence& sequence, int num_tokens) {
-  CHECK(plan_.empty() && sequence.state != SequenceState::kFinished);
+  CHECK(sequence.num_steps_on_way == 0 && sequence.state != SequenceState::kFinished);
   CHECK(num_tokens >= sequence.num_prompt_tokens && num_tokens <= sequence.num_tokens());
   sequence.tokens.resize(static_cast<size_t>(num_tokens));
   sequence.slot_is_stale = true;
@@ -170,36 +169,38 @@ int Scheduler::row_budget() const {
 }
 
 const BatchPlan& Scheduler::plan(TimePoint now) {
-  plan_.clear();
-  planned_.clear();
+  abandon_steps();
   admitted_.clear();  // those of the step before may be gone
   drafts_.clear();
-  num_rows_ = 0;
-  plan_.step = ++num_steps_;
+  step_->plan.step = ++num_steps_;
   share_seats(now);
   const int budget = row_budget();
   plan_running(budget);
   admit_waiting(now, budget);
-  while (planned_.empty() && running_.empty() && !waiting_.empty()) {
+  while (step_->planned.empty() && running_.empty() && !waiting_.empty()) {
     end(*waiting_.front(), FinishReason::kNoMemory);  // all blocks are free and it does not fit
     sweep(waiting_);
     admit_waiting(now, budget);
   }
   hand_out_rest(budget);
   plan_drafts(budget);
-  for (const Planned& planned : planned_) write_span(planned);
-  return plan_;
+  for (const Planned& planned : step_->planned) write_span(planned);
+  put_on_way(*step_);
+  return step_->plan;
 }
 
 void Scheduler::plan_running(int budget) {
+  int reserved = num_generating(0);  // rows kept back for those further down
   // By index: preemption shortens the list behind the current sequence, or ends with it.
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
-    const int reserved = num_generating(i + 1);  // rows kept back for those further down
-    const int room = budget - num_rows_ - reserved;
+    if (sequence.is_generating()) --reserved;
+    const int room = budget - step_->num_rows - reserved;
     const int rows = share_of_room(sequence, room);
     if (rows <= 0) continue;
+    const size_t num_before = running_.size();
     if (!ensure_blocks(sequence, sequence.num_computed + rows)) return;  // it was preempted itself
+    if (running_.size() < num_before) reserved = num_generating(i + 1);
     if (sequence.slot_is_stale) restart_slot(sequence);
     add_span(sequence, rows);
   }
@@ -214,14 +215,14 @@ int Scheduler::share_of_room(const Sequence& sequence, int room) const {
 
 // Rows that nobody behind wanted go back to the prompts, in order of service.
 void Scheduler::hand_out_rest(int budget) {
-  for (Planned& planned : planned_) {
+  for (Planned& planned : step_->planned) {
     const Sequence& sequence = *planned.sequence;
     const auto held = static_cast<int>(sequence.blocks.size()) * options_.block_tokens;
     const int end = sequence.num_computed + planned.num_rows;
-    const int more = std::min({sequence.num_tokens(), held, end + budget - num_rows_}) - end;
+    const int more = std::min({sequence.num_tokens(), held, end + budget - step_->num_rows}) - end;
     if (more <= 0) continue;
     planned.num_rows += more;
-    num_rows_ += more;
+    step_->num_rows += more;
   }
 }
 
@@ -304,22 +305,27 @@ Sequence* Scheduler::take_seat_taker() {
 void Scheduler::admit_waiting(TimePoint now, int budget) {
   admitted_.clear();
   num_deferred_ = 0;
+  none_can_enter_ = false;
   if (Sequence* const taker = take_seat_taker(); taker != nullptr && !free_slots_.empty()) {
-    if (budget <= num_rows_ || admit(*taker, now, budget - num_rows_) != Admission::kAdmitted) {
+    if (budget <= step_->num_rows ||
+        admit(*taker, now, budget - step_->num_rows) != Admission::kAdmitted) {
       seat_taker_ = taker->serial;
       return;
     }
     admitted_.push_back(taker);
   }
+  bool has_memory = true;
   for (size_t i = 0; i < waiting_.size() && !free_slots_.empty(); ++i) {
     if (waiting_[i]->state == SequenceState::kRunning) continue;  // admitted above
-    const int room = budget - num_rows_;
+    const int room = budget - step_->num_rows;
     if (room <= 0) break;
     const Admission admission = admit(*waiting_[i], now, room);
-    if (admission == Admission::kNoMemory) break;
+    has_memory = admission != Admission::kNoMemory;
+    if (!has_memory) break;
     if (admission == Admission::kAdmitted) admitted_.push_back(waiting_[i].get());
     if (admission == Admission::kWaitsForPrefix && ++num_deferred_ == kMaxPassedOver) break;
   }
+  none_can_enter_ = num_deferred_ == 0 && (!has_memory || free_slots_.empty());
   if (admitted_.empty()) return;
   running_.reserve(running_.size() + admitted_.size());  // before anything is moved
   for (std::unique_ptr<Sequence>& sequence : waiting_) {
@@ -382,12 +388,12 @@ void Scheduler::start_slot(Sequence& sequence) {
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
   sequence.slot_is_stale = false;
-  plan_.slot_starts.push_back({.slot = sequence.slot,
-                               .params = &sequence.params,
-                               .tokens = sequence.tokens,
-                               .num_prompt_tokens = sequence.num_prompt_tokens,
-                               .banned_early = sequence.request->stop.token_ids,
-                               .min_tokens = sequence.request->stop.min_tokens});
+  step_->plan.slot_starts.push_back({.slot = sequence.slot,
+                                     .params = &sequence.params,
+                                     .tokens = sequence.tokens,
+                                     .num_prompt_tokens = sequence.num_prompt_tokens,
+                                     .banned_early = sequence.request->stop.token_ids,
+                                     .min_tokens = sequence.request->stop.min_tokens});
 }
 
 // The sampler state is made anew from the edited tokens; KV blocks are the sequence's own and stay.
@@ -398,8 +404,8 @@ void Scheduler::restart_slot(Sequence& sequence) {
 }
 
 void Scheduler::add_span(Sequence& sequence, int num_rows) {
-  planned_.push_back({.sequence = &sequence, .num_rows = num_rows});
-  num_rows_ += num_rows;
+  step_->planned.push_back({.sequence = &sequence, .num_rows = num_rows});
+  step_->num_rows += num_rows;
 }
 
 void Scheduler::write_span(const Planned& planned) {
@@ -411,76 +417,16 @@ void Scheduler::write_span(const Planned& planned) {
   span.num_drafts = planned.num_drafts;
   const bool is_last = planned.num_rows == sequence.num_uncomputed();
   span.num_logit_rows = is_last ? 1 + planned.num_drafts : 0;
-  span.token_begin = plan_.num_tokens();
-  span.block_begin = static_cast<int32_t>(plan_.block_ids.size());
+  span.token_begin = step_->plan.num_tokens();
+  span.block_begin = static_cast<int32_t>(step_->plan.block_ids.size());
   span.num_blocks = blocks_for(span.first_position + span.num_tokens);
   const auto tokens = sequence.tokens.begin() + sequence.num_computed;
-  plan_.token_ids.insert(plan_.token_ids.end(), tokens, tokens + planned.num_rows);
+  step_->plan.token_ids.insert(step_->plan.token_ids.end(), tokens, tokens + planned.num_rows);
   const auto drafts = drafts_.begin() + planned.draft_begin;
-  plan_.token_ids.insert(plan_.token_ids.end(), drafts, drafts + planned.num_drafts);
-  plan_.block_ids.insert(plan_.block_ids.end(), sequence.blocks.begin(),
-                         sequence.blocks.begin() + span.num_blocks);
-  plan_.spans.push_back(span);
-}
-
-void Scheduler::commit(const StepResult& result, TimePoint step_end, TokenConsumer& consumer) {
-  if (result.failed) {
-    const FinishReason reason = result.no_memory ? FinishReason::kNoMemory : FinishReason::kError;
-    for (const Planned& planned : planned_) end(*planned.sequence, reason);
-  } else {
-    CHECK(result.spans.size() == planned_.size());
-    if (result.elapsed_ns > 0) {
-      const double elapsed_ms = static_cast<double>(result.elapsed_ns) * 1e-6;
-      step_cost_.observe(plan_.num_tokens(), elapsed_ms);
-      if (is_all_generating()) row_cost_.observe(plan_.num_tokens(), elapsed_ms);
-    }
-    drafts_cost_ = draft_cost(num_drafted_rows_);
-    for (size_t span = 0; span < planned_.size(); ++span) {
-      try {
-        commit_span(span, result, step_end, consumer);
-      } catch (const std::bad_alloc&) {  // no room for its tokens: the others go on
-        end(*planned_[span].sequence, FinishReason::kNoMemory);
-      }
-    }
-  }
-  planned_.clear();
-  plan_.clear();
-  sweep(running_);
-}
-
-void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint step_end,
-                            TokenConsumer& consumer) {
-  const Planned& planned = planned_[span];
-  Sequence& sequence = *planned.sequence;
-  sequence.num_computed += planned.num_rows;
-  const SpanResult& produced = result.spans[span];
-  CHECK(produced.num_tokens <= plan_.spans[span].num_logit_rows);
-  if (sequence.drafting != nullptr) settle_drafts(planned, produced.num_tokens - 1);
-  for (int i = 0; i < produced.num_tokens && sequence.finish == FinishReason::kNone; ++i) {
-    if (i > 0) ++sequence.num_computed;  // a draft that was right
-    const SampledToken& token = result.tokens[static_cast<size_t>(produced.token_begin + i)];
-    if (token.not_finite) {
-      sharing_.quarantine(sequence);
-      sequence.num_computed = 0;
-      return end(sequence, FinishReason::kNotFinite);
-    }
-    sequence.tokens.push_back(token.id);
-    if (sequence.first_token == kNever) sequence.first_token = step_end;
-    sequence.last_token = step_end;
-    const auto top =
-        std::span(result.top_logprobs)
-            .subspan(static_cast<size_t>(token.top_begin), static_cast<size_t>(token.num_top));
-    const FinishReason reason = consumer.on_token(sequence, token, top);
-    if (reason != FinishReason::kNone) return end(sequence, reason);
-  }
-  DCHECK(sequence.num_computed <= sequence.num_tokens());
-  sharing_.publish(sequence);
-  if (planned.num_drafts == 0) return;
-  // Blocks of wrong guesses go back, so that what a sequence holds does not depend on them.
-  const auto kept =
-      std::min(static_cast<size_t>(blocks_for(sequence.num_computed)), sequence.blocks.size());
-  blocks_.release(std::span(sequence.blocks).subspan(kept));
-  sequence.blocks.resize(kept);
+  step_->plan.token_ids.insert(step_->plan.token_ids.end(), drafts, drafts + planned.num_drafts);
+  step_->plan.block_ids.insert(step_->plan.block_ids.end(), sequence.blocks.begin(),
+                               sequence.blocks.begin() + span.num_blocks);
+  step_->plan.spans.push_back(span);
 }
 
 // What it computed stays findable until its blocks are needed.
@@ -499,9 +445,10 @@ void Scheduler::vacate(Sequence& sequence) {
 
 void Scheduler::end(Sequence& sequence, FinishReason reason) {
   if (sequence.state == SequenceState::kFinished) return;
-  vacate(sequence);
+  if (sequence.num_steps_on_way == 0) vacate(sequence);
   sequence.finish = reason;
   sequence.state = SequenceState::kFinished;
+  none_can_enter_ = false;
 }
 
 void Scheduler::sweep(Sequences& sequences) {
@@ -530,14 +477,27 @@ void Scheduler::check_integrity() const {
     slot_used[static_cast<size_t>(sequence->slot)] = true;
     for (const BlockId block : sequence->blocks) ++num_holders.at(static_cast<size_t>(block));
   }
+  size_t num_leaving = 0;  // ended, with steps on their way
+  for (const Step* step : {step_.get(), ahead_.get()}) {
+    if (!step->is_on_way) continue;
+    for (const Planned& planned : step->planned) {
+      const Sequence& sequence = *planned.sequence;
+      CHECK(sequence.num_steps_on_way > 0);
+      const auto slot = static_cast<size_t>(sequence.slot);
+      if (sequence.state != SequenceState::kFinished || slot_used.at(slot)) continue;
+      slot_used[slot] = true;
+      ++num_leaving;
+      for (const BlockId block : sequence.blocks) ++num_holders.at(static_cast<size_t>(block));
+    }
+  }
   for (const auto& sequence : waiting_) {
-    CHECK(sequence->state == SequenceState::kWaiting);
+    CHECK(sequence->state == SequenceState::kWaiting && sequence->num_steps_on_way == 0);
     CHECK(sequence->blocks.empty() && sequence->slot == kNoSlot && sequence->num_computed == 0);
   }
   for (BlockId block = 0; block < options_.num_blocks; ++block) {
     CHECK(blocks_.num_holders(block) == num_holders[static_cast<size_t>(block)]);
   }
-  CHECK(free_slots_.size() + running_.size() == static_cast<size_t>(max_running()));
+  CHECK(free_slots_.size() + running_.size() + num_leaving == static_cast<size_t>(max_running()));
 }
 
 }  // namespace sparrow

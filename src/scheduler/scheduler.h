@@ -22,9 +22,15 @@
 // Steps with few rows may carry guesses of the next tokens (speculation.h): rows and blocks nobody
 // else wants in this step. The executor keeps the right ones; the text is the same without them.
 //
+// A step that was planned and not committed is on its way. While one is, the next may be planned
+// ahead where nothing but its tokens is missing: everybody generates and goes on, one row each
+// (scheduler_ahead.cc). Sequences may end at any time: one that stands in a step on its way keeps
+// its blocks, slot and sampling parameters until that step is committed, and its row is dropped.
+//
 //   const BatchPlan& plan = scheduler.plan(now);
-//   scheduler.commit(result, step_end, consumer);
-//   for (auto& sequence : scheduler.take_finished()) ...
+//   const BatchPlan& next = scheduler.plan_ahead(now);     // empty where it must wait for the
+//   first scheduler.commit(result, step_end, consumer);          // the older one for (auto&
+//   sequence : scheduler.take_finished()) ...
 
 #include <algorithm>
 #include <cstdint>
@@ -82,7 +88,7 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
 
   void add(std::unique_ptr<Sequence> sequence);
-  // Ends all choices of a request; unknown ids are ignored. Not while a step is in flight.
+  // Ends all choices of a request; unknown ids are ignored.
   void finish_request(uint64_t request_id, FinishReason reason);
   void finish_all(FinishReason reason);
   // Ends what was never in a plan.
@@ -90,26 +96,34 @@ class Scheduler {
   // Ends what is past one of its deadlines.
   void expire(TimePoint now);
 
-  // Edits of a live sequence, between steps. Forced tokens are computed by the next steps as if
-  // they had been sampled. Cutting keeps whole blocks only, so nothing is rewritten inside a block
-  // that may be shared, and the whole prompt. Both tell the executor's slot at its next
-  // span.
+  // Edits of a live sequence. Forced tokens are computed by the next steps as if they had been
+  // sampled; what a step on its way samples behind them is dropped. Cutting, which no step on its
+  // way may see, keeps whole blocks only, so nothing is rewritten inside a block that may be
+  // shared, and the whole prompt. Both tell the executor's slot at its next span.
   void append_forced(Sequence& sequence, std::span<const TokenId> tokens);
   void truncate(Sequence& sequence, int num_tokens);
   // Ends one choice, with what it has.
   void finish(Sequence& sequence, FinishReason reason);
 
-  // The plan stays valid and unchanged until commit(). Empty when nothing can run.
+  // The plan stays valid and unchanged until commit(). Empty when nothing can run. Nothing is on
+  // its way: a plan that was never committed is abandoned.
   const BatchPlan& plan(TimePoint now);
-  // The sequence of span i of the last plan.
-  Sequence& planned(size_t span) { return *planned_[span].sequence; }
+  // The step behind the one on its way, whose sampled tokens are kPendingToken in it. Empty where
+  // that step must be committed first. At most two are on their way. What it throws changes nothing
+  // but the blocks that sequences hold.
+  const BatchPlan& plan_ahead(TimePoint now);
+  // The sequence of span i of the oldest step on its way.
+  Sequence& planned(size_t span) { return *step_->planned[span].sequence; }
   // The span samples under this row of the masks, and those behind it if it has drafts.
-  void set_mask_row(size_t span, int32_t row) { plan_.spans[span].mask_row = row; }
-  // Advances the planned sequences. step_end stamps the tokens; the result's elapsed time teaches
-  // the step cost.
+  void set_mask_row(size_t span, int32_t row) { step_->plan.spans[span].mask_row = row; }
+  // Advances the sequences of the oldest step on its way. step_end stamps the tokens; the result's
+  // elapsed time teaches the step cost.
   void commit(const StepResult& result, TimePoint step_end, TokenConsumer& consumer);
+  // What is on its way will never be committed, and the executor is done with it.
+  void abandon_steps();
 
-  // Sequences that ended since the last call; their blocks and slots are already free.
+  // Sequences that ended since the last call. One with steps on its way must be kept until it has
+  // none; blocks and slots of the others are already free.
   std::vector<std::unique_ptr<Sequence>> take_finished();
   // Slots that lost their sequence since the last call: the executor must release them.
   std::span<const SlotId> released_slots() const { return released_slots_; }
@@ -147,6 +161,18 @@ class Scheduler {
     int draft_begin = 0;
     int num_drafts = 0;
   };
+  struct Step {
+    void clear() {
+      plan.clear();
+      planned.clear();
+      num_rows = 0;
+      is_on_way = false;
+    }
+    BatchPlan plan;
+    std::vector<Planned> planned;  // by span of the plan
+    int num_rows = 0;              // drafts not counted
+    bool is_on_way = false;        // wholly planned: its sequences count it
+  };
 
   static int64_t uncomputed_prompt_tokens(const Sequences& sequences);
   int row_budget() const;
@@ -168,7 +194,9 @@ class Scheduler {
   void plan_drafts(int budget);
   double draft_cost(int num_drafts) const;
   // Every row of the step that is no draft is the next token of a sequence.
-  bool is_all_generating() const { return num_rows_ == static_cast<int>(planned_.size()); }
+  bool is_all_generating() const {
+    return step_->num_rows == static_cast<int>(step_->planned.size());
+  }
   void add_drafts(Planned& planned, int limit);
   void write_span(const Planned& planned);
   void start_slot(Sequence& sequence);
@@ -176,6 +204,17 @@ class Scheduler {
   void commit_span(size_t span, const StepResult& result, TimePoint step_end,
                    TokenConsumer& consumer);
   void settle_drafts(const Planned& planned, int num_accepted);
+  bool may_admit(TimePoint now) const;
+  static bool takes_next_token(const Sequence& sequence);
+  int num_blocks_missing(const Sequence& sequence) const;
+  bool wants_drafts(Sequence& sequence, int num_rows);
+  bool can_plan_ahead(TimePoint now);
+  void take_blocks_ahead();
+  void write_span_ahead(const Planned& before);
+  static void put_on_way(Step& step);
+  void drop_span(Sequence& sequence, const SpanResult& produced, const StepResult& result);
+  void leave_step(Sequence& sequence);
+  void abandon(Step& step);
   void vacate(Sequence& sequence);
   void end(Sequence& sequence, FinishReason reason);
   void sweep(Sequences& sequences);
@@ -203,12 +242,12 @@ class Scheduler {
   std::optional<uint64_t> seat_taker_;  // serial of whom another gave up its place for
   std::vector<BlockId> matched_;        // of the sequence that asks to be admitted
   int num_deferred_ = 0;                // passed over by this plan
-  BatchPlan plan_;
-  std::vector<Planned> planned_;  // by span of plan_
-  int num_rows_ = 0;              // of planned_, drafts not counted
-  std::vector<TokenId> drafts_;   // of planned_
-  int num_drafted_rows_ = 0;      // of planned_, as far as drafts were added
-  double drafts_cost_ = 0;        // of this step, see draft_cost()
+  bool none_can_enter_ = false;         // who waits cannot before somebody comes or ends
+  std::unique_ptr<Step> step_ = std::make_unique<Step>();   // the oldest, or being planned
+  std::unique_ptr<Step> ahead_ = std::make_unique<Step>();  // behind it; empty: none
+  std::vector<TokenId> drafts_;                             // of step_
+  int num_drafted_rows_ = 0;                                // of step_, as far as drafts were added
+  double drafts_cost_ = 0;                                  // of step_, see draft_cost()
   SpeculationCounts speculation_;
   uint64_t num_steps_ = 0;
   uint64_t num_preemptions_ = 0;

@@ -11,14 +11,15 @@ namespace sparrow {
 void Scheduler::plan_drafts(int budget) {
   const SpeculationOptions& options = options_.speculation;
   num_drafted_rows_ = 0;
-  if (options.max_tokens == 0 || planned_.empty()) return;
+  if (options.max_tokens == 0 || step_->planned.empty()) return;
   if (step_cost_.has_line()) {
-    budget = step_cost_.rows_within(options_.max_step_ms, num_rows_, std::max(budget, num_rows_));
+    budget = step_cost_.rows_within(options_.max_step_ms, step_->num_rows,
+                                    std::max(budget, step_->num_rows));
   }
-  int room = std::min(budget, options.max_rows) - num_rows_;
+  int room = std::min(budget, options.max_rows) - step_->num_rows;
   if (room <= 0) return;
-  auto num_left = static_cast<int>(planned_.size());
-  for (Planned& planned : planned_) {
+  auto num_left = static_cast<int>(step_->planned.size());
+  for (Planned& planned : step_->planned) {
     add_drafts(planned, (room + num_left - 1) / num_left);
     room -= planned.num_drafts;
     num_drafted_rows_ += planned.num_drafts;
@@ -30,10 +31,10 @@ void Scheduler::plan_drafts(int budget) {
 // step gets longer for each of them, and a right guess is a token of one.
 double Scheduler::draft_cost(int num_drafts) const {
   if (num_drafts == 0) return 0;
-  const auto num_sequences = static_cast<double>(planned_.size());
-  if (is_all_generating()) return row_cost_.extra(num_rows_, num_drafts) * num_sequences;
+  const auto num_sequences = static_cast<double>(step_->planned.size());
+  if (is_all_generating()) return row_cost_.extra(step_->num_rows, num_drafts) * num_sequences;
   if (!step_cost_.has_line()) return RowCost::kUnknownRow * num_drafts * num_sequences;
-  const double share = step_cost_.row_ms() / std::max(step_cost_.predict_ms(num_rows_), 1e-6);
+  const double share = step_cost_.row_ms() / std::max(step_cost_.predict_ms(step_->num_rows), 1e-6);
   return std::max(share, RowCost::kMinRow) * num_drafts * num_sequences;
 }
 

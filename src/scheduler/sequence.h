@@ -50,6 +50,9 @@ struct Sequence {
   PrefixState prefix;
   std::vector<BlockId> blocks;
   SlotId slot = kNoSlot;
+  // Planned and not committed. The executor may work on the blocks and read the sampler's
+  // parameters, so that who has ended keeps all of it until there are none.
+  int num_steps_on_way = 0;
   bool slot_is_stale = false;  // an edit changed the tokens behind the slot's sampler state
   SequenceState state = SequenceState::kWaiting;
   FinishReason finish = FinishReason::kNone;

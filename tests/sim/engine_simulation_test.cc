@@ -23,8 +23,10 @@ TEST(EngineSimulation, RandomLives_KeepEveryPromise) {
   EXPECT_EQ(counts.num_runs, kNumSeeds);
   EXPECT_GT(counts.num_ordinary_ends, counts.num_choices / 4);
   EXPECT_GT(counts.num_preemptions, kNumSeeds);
-  EXPECT_GT(counts.num_accepted, counts.num_tokens / 20);
+  EXPECT_GT(counts.num_accepted, counts.num_tokens / 25);
   EXPECT_GT(counts.num_drafted, counts.num_accepted + kNumSeeds);
+  EXPECT_GT(counts.num_steps_ahead, counts.num_steps / 20);
+  EXPECT_GT(counts.num_steps_worthless, kNumSeeds / 20);
   EXPECT_GT(counts.num_refused_at_door, kNumSeeds);
   EXPECT_GT(counts.num_shortened, kNumSeeds / 4);
   EXPECT_GT(counts.num_messages, kNumSeeds / 10);

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <functional>
+#include <algorithm>
 
 namespace sparrow {
 namespace {
@@ -56,13 +56,15 @@ ChoiceRecord& SimExecutor::record_of(const Held& held) {
   return records_.at(held.tag).at(static_cast<size_t>(held.choice));
 }
 
-SimExecutor::BlockState& SimExecutor::block_of(const Span& span, int32_t index) {
-  const BlockId block = plan_->block_ids.at(static_cast<size_t>(span.block_begin + index));
+SimExecutor::BlockState& SimExecutor::block_of(const BatchPlan& plan, const Span& span,
+                                               int32_t index) {
+  const BlockId block = plan.block_ids.at(static_cast<size_t>(span.block_begin + index));
   return blocks_.at(static_cast<size_t>(block));
 }
 
 void SimExecutor::forget_step() {
   step_failed_ = false;
+  is_worthless_ = false;
   starts_.clear();
   held_tags_.clear();
   held_before_.clear();
@@ -70,17 +72,19 @@ void SimExecutor::forget_step() {
 }
 
 Ticket SimExecutor::begin(const BatchPlan& plan) {
-  plan_ = &plan;
-  num_rows_ = plan.num_tokens();
-  for (const Held& held : held_) {
-    if (held.is_used) held_before_.push_back({held.tag, held.choice, held.num_computed});
-  }
-  for (const SlotStart& start : plan.slot_starts) note_start(plan, start);
-  for (const Held& held : held_) {
-    if (held.is_used) held_tags_.push_back(held.tag);
+  if (!plan.slot_starts.empty()) {
+    for (const Held& held : held_) {
+      if (held.is_used) held_before_.push_back({held.tag, held.choice, held.num_computed});
+    }
+    for (const SlotStart& start : plan.slot_starts) note_start(plan, start);
+    for (const Held& held : held_) {
+      if (held.is_used) held_tags_.push_back(held.tag);
+    }
   }
   for (const Span& span : plan.spans) note_span(plan, span);
   check_no_gap(plan);
+  num_steps_ahead_ += on_way_.size();
+  on_way_.push_back({.plan = &plan});
   return fake_.begin(plan);
 }
 
@@ -111,9 +115,9 @@ void SimExecutor::note_span(const BatchPlan& plan, const Span& span) {
   held.num_computed = span.first_position + span.num_tokens - span.num_drafts;
   const int32_t first_written = span.first_position / block_tokens_;
   for (int32_t index = 0; index < span.num_blocks; ++index) {
-    BlockState& block = block_of(span, index);
+    BlockState& block = block_of(plan, span, index);
     if (index >= first_written) {
-      block = {.salt = salts_[held.tag]};
+      block = {.salt = salts_[held.tag], .written_step = plan.step};
       continue;
     }
     if (block.salt != salts_[held.tag]) {
@@ -126,23 +130,34 @@ void SimExecutor::note_span(const BatchPlan& plan, const Span& span) {
 }
 
 void SimExecutor::check_no_gap(const BatchPlan& plan) {
-  for (const Held& held : held_) {
+  for (Held& held : held_) {
     if (!held.is_used || !held.is_generating || held.last_step == plan.step) continue;
-    violation_ = fmt::format("{} generates and was left out of a step", held.tag);
+    if (on_way_.empty() || held.was_left_out) {
+      violation_ = fmt::format("{} generates and was left out of a step", held.tag);
+    }
+    held.was_left_out = true;
   }
 }
 
-void SimExecutor::poison(const Span& span) {
+void SimExecutor::poison(const BatchPlan& plan, const Span& span) {
   for (int32_t index = 0; index < span.num_blocks; ++index) {
-    block_of(span, index).poisoned_step = plan_->step;
+    BlockState& block = block_of(plan, span, index);
+    // A block that was given back meanwhile may be another's already, in the step behind this one.
+    if (block.written_step <= plan.step) block.poisoned_step = plan.step;
   }
 }
 
 const StepResult& SimExecutor::wait(Ticket ticket) {
+  const OnWay step = on_way_.front();
+  on_way_.pop_front();
+  const BatchPlan& plan = *step.plan;
   const StepResult& result = fake_.wait(ticket);
+  num_rows_ += plan.num_tokens();
+  is_worthless_ = step.is_worthless;
   step_failed_ = result.failed;
-  for (size_t i = 0; i < plan_->spans.size(); ++i) {
-    const Span& span = plan_->spans[i];
+  if ((result.failed || step.is_worthless) && !on_way_.empty()) on_way_.front().is_worthless = true;
+  for (size_t i = 0; i < plan.spans.size(); ++i) {
+    const Span& span = plan.spans[i];
     ChoiceRecord& record = record_of(held_[static_cast<size_t>(span.slot)]);
     record.saw_failed_step |= result.failed;
     if (result.failed) continue;
@@ -153,9 +168,23 @@ const StepResult& SimExecutor::wait(Ticket ticket) {
       record.saw_not_finite |= result.tokens[index].not_finite;
     }
     // With guesses the answer may have ended before the row that was not finite.
-    if (record.saw_not_finite && produced.num_tokens == 1) poison(span);
+    if (record.saw_not_finite && produced.num_tokens == 1) poison(plan, span);
   }
   return result;
+}
+
+int SimExecutor::num_held_slots_if(
+    const std::function<bool(size_t tag, int choice)>& is_wanted) const {
+  int count = 0;
+  for (size_t slot = 0; slot < held_.size(); ++slot) {
+    const Held& held = held_[slot];
+    const bool is_on_way = std::any_of(on_way_.begin(), on_way_.end(), [&](const OnWay& step) {
+      return std::any_of(step.plan->spans.begin(), step.plan->spans.end(),
+                         [&](const Span& span) { return span.slot == static_cast<SlotId>(slot); });
+    });
+    if (held.is_used && (!is_on_way || is_wanted(held.tag, held.choice))) ++count;
+  }
+  return count;
 }
 
 void SimExecutor::release(SlotId slot) {

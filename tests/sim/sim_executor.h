@@ -3,9 +3,11 @@
 // sequence by the tag in its sampling seed and its choice, and keeps what it saw of each: starts,
 // rows, tokens, faults. Beyond the fake's own checks of every plan it watches whose blocks are
 // read: nobody reads what was written under another cache salt, nobody who starts later reads the
-// blocks of a sequence whose logits were not finite, and who generates stands in every step. One
-// thread.
+// blocks of a sequence whose logits were not finite, and who generates stands in every step, unless
+// the step before is its last. One thread.
 
+#include <deque>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,14 +29,14 @@ struct ChoiceRecord {
   bool saw_failed_step = false;
 };
 
-// A slot was started in the last step.
+// A slot was started since the last forget_step().
 struct Start {
   size_t tag = 0;
   int choice = 0;
   bool is_first = false;
 };
 
-// A sequence that held a slot before a plan.
+// A sequence that held a slot before the plan that started others.
 struct HeldBefore {
   size_t tag = 0;
   int choice = 0;
@@ -59,14 +61,20 @@ class SimExecutor final : public Executor {
   const FakeExecutor& fake() const { return fake_; }
   int num_held_slots() const { return fake_.num_held_slots(); }
   const ChoiceRecord& record(size_t tag, int choice) const;
-  // Of the last plan; all empty after forget_step().
+  // Of the plan that started somebody; all empty after forget_step().
   const std::vector<Start>& starts() const { return starts_; }
   const std::vector<size_t>& held_tags() const { return held_tags_; }  // with those starting
-  // Before the last plan.
   const std::vector<HeldBefore>& held_before() const { return held_before_; }
+  // Of the step that was waited for; none after forget_step().
   int num_rows() const { return num_rows_; }
   bool step_failed() const { return step_failed_; }
+  // The step before it failed while it was on its way.
+  bool is_worthless() const { return is_worthless_; }
   void forget_step();
+  uint64_t num_steps_ahead() const { return num_steps_ahead_; }
+  int num_on_way() const { return static_cast<int>(on_way_.size()); }
+  // Slots of choices that are wanted (tag, choice), those in steps on their way not asked for.
+  int num_held_slots_if(const std::function<bool(size_t tag, int choice)>& is_wanted) const;
   // Empty: none.
   const std::string& violation() const { return violation_; }
 
@@ -80,17 +88,23 @@ class SimExecutor final : public Executor {
     int num_computed = 0;
     uint64_t first_step = 0;
     uint64_t last_step = 0;
+    bool was_left_out = false;  // of the plan ahead: its last step is on its way
+  };
+  struct OnWay {
+    const BatchPlan* plan = nullptr;
+    bool is_worthless = false;
   };
   struct BlockState {
     uint64_t salt = 0;           // of its last writer
+    uint64_t written_step = 0;   // by that one
     uint64_t poisoned_step = 0;  // a sequence with it had logits that were not finite; 0: no
   };
 
   void note_start(const BatchPlan& plan, const SlotStart& start);
   void note_span(const BatchPlan& plan, const Span& span);
   void check_no_gap(const BatchPlan& plan);
-  void poison(const Span& span);
-  BlockState& block_of(const Span& span, int32_t index);
+  void poison(const BatchPlan& plan, const Span& span);
+  BlockState& block_of(const BatchPlan& plan, const Span& span, int32_t index);
   ChoiceRecord& record_of(const Held& held);
 
   FakeExecutor fake_;
@@ -102,9 +116,11 @@ class SimExecutor final : public Executor {
   std::vector<Start> starts_;
   std::vector<size_t> held_tags_;
   std::vector<HeldBefore> held_before_;
-  const BatchPlan* plan_ = nullptr;
+  std::deque<OnWay> on_way_;  // the oldest first
+  uint64_t num_steps_ahead_ = 0;
   int num_rows_ = 0;
   bool step_failed_ = false;
+  bool is_worthless_ = false;
   std::string violation_;
 };
 

@@ -36,6 +36,8 @@ void SimulationCounts::add(const SimulationCounts& other) {
   num_preemptions += other.num_preemptions;
   num_drafted += other.num_drafted;
   num_accepted += other.num_accepted;
+  num_steps_ahead += other.num_steps_ahead;
+  num_steps_worthless += other.num_steps_worthless;
   num_refused_at_door += other.num_refused_at_door;
   num_shortened += other.num_shortened;
   num_messages += other.num_messages;
@@ -322,7 +324,9 @@ SimulationResult Simulation::run() {
       break;
     }
     const StepReport report = engine_->step(now_);
-    if (executor_.step_failed()) {
+    if (executor_.is_worthless()) {
+      ++result_.counts.num_steps_worthless;  // its failure is that of the step before
+    } else if (executor_.step_failed()) {
       breaker_.on_failure(now_ + report.executor_time);
     } else if (executor_.num_rows() > 0) {
       breaker_.on_success();
@@ -333,6 +337,7 @@ SimulationResult Simulation::run() {
   if (result_.violation.empty()) check_end();
   result_.counts.num_runs = 1;
   result_.counts.num_steps = step_;
+  result_.counts.num_steps_ahead = executor_.num_steps_ahead();
   result_.counts.num_refused_at_door = door_.num_refused();
   result_.counts.num_shortened = door_.num_shortened();
   result_.counts.num_messages = door_.num_messages();

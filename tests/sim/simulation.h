@@ -42,6 +42,8 @@ struct SimulationCounts {
   uint64_t num_preemptions = 0;
   uint64_t num_drafted = 0;
   uint64_t num_accepted = 0;
+  uint64_t num_steps_ahead = 0;      // begun while another was on its way
+  uint64_t num_steps_worthless = 0;  // of those, behind one that failed
   uint64_t num_refused_at_door = 0;
   uint64_t num_shortened = 0;
   uint64_t num_messages = 0;  // instead of an answer

@@ -94,6 +94,8 @@ std::vector<Row> summary(const SimRunnerReport& report) {
   return {{"runs", static_cast<double>(counts.num_runs)},
           {"simulated_hours", static_cast<double>(counts.simulated_ms) / 3.6e6},
           {"steps", static_cast<double>(counts.num_steps)},
+          {"steps_ahead", static_cast<double>(counts.num_steps_ahead)},
+          {"steps_worthless", static_cast<double>(counts.num_steps_worthless)},
           {"requests", static_cast<double>(counts.num_requests)},
           {"choices", static_cast<double>(counts.num_choices)},
           {"ordinary_ends", static_cast<double>(counts.num_ordinary_ends)},

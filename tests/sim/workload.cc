@@ -11,6 +11,7 @@ namespace {
 constexpr uint64_t kMachineStream = 3;
 constexpr uint64_t kArrivalStream = 4;
 constexpr uint64_t kDoorMachineStream = 7;
+constexpr uint64_t kOverlapStream = 8;
 constexpr uint64_t kFirstRequestStream = 1'000;
 
 FakeExecutorOptions make_executor(SeededRandom& random) {
@@ -276,6 +277,7 @@ Workload make_workload(uint64_t seed, const FaultPlan& faults, int max_requests,
   Workload workload;
   SeededRandom machine(seed, kMachineStream);
   workload.executor = make_executor(machine);
+  workload.executor.limits.max_steps_in_flight = SeededRandom(seed, kOverlapStream).between(1, 2);
   workload.engine = make_engine(machine);
   SeededRandom door(seed, kDoorMachineStream);
   workload.door = make_door(door, workload.engine);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cmd/options/gpu_defaults.h"
 #include "scheduler/speculation.h"
 #include "tools/bench/workload_file.h"
 
@@ -17,9 +18,9 @@ constexpr int kMostBatch = 4096;
 // All that --workload latency and users set, unless the option is given.
 constexpr int kLatencyPrompt = 32, kLatencyTokens = 128, kLatencyBatch = 256;
 constexpr int kUsersPrompt = 256, kUsersTokens = 512;
-constexpr int kSetSeats = 256;  // sequences in one step
-constexpr double kUsersStepMs = 200;
-constexpr double kSetStepMs = 1e6;  // nobody waits for a token: no bound
+constexpr int kSetSeats = 256;        // sequences in one step
+constexpr double kUsersStepMs = 200;  // the server's, on a CPU
+constexpr double kSetStepMs = 1e6;    // nobody waits for a token: no bound
 
 constexpr OptionSpec kBatchOptions[] = {
     {.name = "prompt-tokens",
@@ -75,6 +76,12 @@ constexpr OptionSpec kBatchOptions[] = {
      .default_text = "",
      .help = "Measure steps that check so many guessed tokens of one sequence, such as 1,3,7",
      .unit = "tokens",
+     .group = kBench},
+    {.name = "gpu-leave-out",
+     .type = OptionType::kList,
+     .default_text = "",
+     .help = "To measure a GPU's decode steps without some of their parts: merge, cut, norm, rope, "
+             "overlap",
      .group = kBench},
     {.name = "replay",
      .type = OptionType::kString,
@@ -140,8 +147,9 @@ constexpr OptionSpec kWorkloadOptions[] = {
     {.name = "max-step-ms",
      .type = OptionType::kNumber,
      .default_text = "",
-     .help = "Predicted duration one step of a workload may take: long prompts are cut to fit; "
-             "default: 200 for users, as the server, and no bound for a set of requests",
+     .help =
+         "Predicted duration one step of a workload may take: long prompts are cut to fit; "
+         "default: 200 (on a GPU 30) for users, as the server, and no bound for a set of requests",
      .unit = "ms",
      .min = 1,
      .max = 60000,
@@ -173,6 +181,9 @@ std::vector<int> powers_of_two(int last) {
   return powers;
 }
 
+// Where --device auto ends is not known here: the executor's own limit cuts what is too many rows.
+bool wants_gpu(const OptionValues& values) { return values.text("device") == "cuda"; }
+
 // Of the engine's steps: as many places as there are requests, at most `seats` unless the option
 // says so, and steps of `step_ms` unless another option does.
 OfflineEngineOptions engine_options(const OptionValues& values, int seats, int num_requests,
@@ -180,8 +191,10 @@ OfflineEngineOptions engine_options(const OptionValues& values, int seats, int n
   OfflineEngineOptions options;
   if (values.given("max-num-seqs")) seats = static_cast<int>(values.integer("max-num-seqs"));
   options.max_num_seqs = std::min(seats, num_requests);
-  options.max_num_batched_tokens =
-      std::max(static_cast<int>(values.integer("max-num-batched-tokens")), options.max_num_seqs);
+  const bool has_gpu_default = wants_gpu(values) && !values.given("max-num-batched-tokens");
+  const int64_t batch_tokens =
+      has_gpu_default ? kGpuBatchTokens : values.integer("max-num-batched-tokens");
+  options.max_num_batched_tokens = std::max(static_cast<int>(batch_tokens), options.max_num_seqs);
   options.max_step_ms = values.given("max-step-ms") ? values.number("max-step-ms") : step_ms;
   return options;
 }
@@ -303,7 +316,8 @@ Result<UsersOptions> users_options(const OptionValues& values) {
   if (values.given("gen-tokens")) {
     options.request.output_tokens = static_cast<int>(values.integer("gen-tokens"));
   }
-  options.engine = engine_options(values, options.num_users, options.num_users, kUsersStepMs);
+  options.engine = engine_options(values, options.num_users, options.num_users,
+                                  wants_gpu(values) ? kGpuMaxStepMs : kUsersStepMs);
   return options;
 }
 

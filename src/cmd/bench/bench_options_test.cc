@@ -77,6 +77,11 @@ TEST(BenchOptions, Users_AskWithTheLengthsOfTheirProtocol) {
   EXPECT_EQ(preset->request.output_tokens, 512);
   EXPECT_EQ(preset->engine.max_num_seqs, 12) << "a place each";
   EXPECT_EQ(preset->engine.max_step_ms, 200) << "the server's";
+  EXPECT_EQ(preset->engine.max_num_batched_tokens, 512);
+  const auto on_gpu = users_options(parse({"--workload", "users", "--device", "cuda"}));
+  ASSERT_TRUE(on_gpu.ok()) << on_gpu.message();
+  EXPECT_EQ(on_gpu->engine.max_step_ms, 30) << "the server's on a GPU";
+  EXPECT_EQ(on_gpu->engine.max_num_batched_tokens, 2048);
   const auto given = users_options(parse({"--workload", "users", "--users", "40", "--prompt-tokens",
                                           "9", "--gen-tokens", "5", "--max-num-seqs", "8"}));
   ASSERT_TRUE(given.ok()) << given.message();

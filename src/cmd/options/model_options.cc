@@ -141,6 +141,13 @@ constexpr OptionSpec kModelOptions[] = {
          "On a GPU: no CUDA graphs (less memory, a faster start, slower answers); no effect on a "
          "CPU",
      .group = kEngine},
+    {.name = "gpu-product-library",
+     .type = OptionType::kString,
+     .default_text = "auto",
+     .help = "On a GPU, for products of more than 8 rows: auto (cuBLASLt where it is found and "
+             "faster), "
+             "off (our kernels), or the path of libcublasLt.so",
+     .group = kEngine},
     {.name = "force-isa",
      .type = OptionType::kString,
      .default_text = "",

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "kernels/cuda/gpu_kernels.h"
 #include "kernels/cuda/gpu_memory_holders.h"
+#include "kernels/cuda/products/cublas_lt.h"
 
 namespace sparrow {
 namespace gpu_cuda {
@@ -129,6 +130,10 @@ class CudaDevice final : public GpuDevice {
   void launch(GpuGraph& graph) override {
     keep(cudaGraphLaunch(static_cast<CudaGraph&>(graph).executable(), stream_),
          "launch of a CUDA graph");
+  }
+  Result<std::unique_ptr<GpuProductLibrary>> open_product_library(
+      const std::string& path) override {
+    return open_cublas_lt(stream(), path);
   }
 
  private:

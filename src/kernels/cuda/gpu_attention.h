@@ -56,7 +56,9 @@ struct AttentionItem {
   int32_t block_begin = 0;     // of the sequence's table in block_ids
   int32_t kv_begin = 0;        // positions [kv_begin, kv_end); a multiple of 16
   int32_t kv_end = 0;
-  int32_t partial = -1;  // row i writes partial result `partial + i`; -1: the item writes out
+  int32_t partial = -1;    // row i writes partial result `partial + i`; -1: the item writes out
+  int32_t range = 0;       // of the tile's ranges this is number `range`; their partial results lie
+  int32_t num_ranges = 1;  // one after the other, num_rows each
 };
 
 struct AttentionCombineItem {
@@ -79,6 +81,7 @@ struct GpuAttentionArgs {
   float* partial_out = nullptr;        // [num_partials][Nq][D], not yet divided by the sum
   float* partial_max = nullptr;        // [num_partials][Nq], of scores times log2(e)
   float* partial_sum = nullptr;        // [num_partials][Nq]
+  int32_t* arrivals = nullptr;         // [num_partials][Nq], zeros before and after; or null
   void* out = nullptr;                 // [T][Nq * D] of x_type
   const AttentionCombineItem* combine = nullptr;  // [num_combine], read by attention_combine
   int32_t num_combine = 0;

@@ -36,17 +36,62 @@ __device__ __forceinline__ T* dynamic_shared() {
   return reinterpret_cast<T*>(sparrow_dynamic_shared);
 }
 
+// Programmatic dependent launch (CUDA programming guide; sm_90): a kernel launched by
+// launch_overlapped() may start as soon as every block of the one in front has called
+// let_next_kernel_start(). Before it touches memory that earlier kernels write, and before it
+// writes, it calls wait_for_earlier_kernels(), which returns when they are done, all of them: for
+// each of them has waited in its turn. What it reads before are weights and the step's work list.
+__device__ __forceinline__ void wait_for_earlier_kernels() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void let_next_kernel_start() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// The line of 128 bytes that the address lies in.
+__device__ __forceinline__ void prefetch_to_l2(const void* global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(global)));
+}
+
+template <typename Kernel>
+void allow_shared_bytes(Kernel* kernel, size_t shared_bytes) {
+  constexpr size_t kAlwaysAllowed = 48 << 10;
+  if (shared_bytes <= kAlwaysAllowed) return;
+  (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared_bytes));
+}
+
 // Errors stay with the runtime until GpuDevice asks for them.
 template <typename... Parameters, typename... Arguments>
 void launch(GpuStream stream, dim3 grid, dim3 block, size_t shared_bytes,
             void (*kernel)(Parameters...), const Arguments&... arguments) {
-  constexpr size_t kAlwaysAllowed = 48 << 10;
-  if (shared_bytes > kAlwaysAllowed) {
-    (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared_bytes));
-  }
+  allow_shared_bytes(kernel, shared_bytes);
   kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle)>>>(
       static_cast<Parameters>(arguments)...);
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch_overlapped(GpuStream stream, dim3 grid, dim3 block, size_t shared_bytes,
+                       void (*kernel)(Parameters...), const Arguments&... arguments) {
+  if (!stream.overlaps_launches) {
+    return launch(stream, grid, block, shared_bytes, kernel, arguments...);
+  }
+  allow_shared_bytes(kernel, shared_bytes);
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream.handle);
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
 }  // namespace sparrow::gpu_cuda
@@ -58,3 +103,13 @@ void launch(GpuStream stream, dim3 grid, dim3 block, size_t shared_bytes,
 #define SPARROW_GPU_NAMESPACE gpu_twin
 
 #endif
+
+namespace sparrow::SPARROW_GPU_NAMESPACE {
+
+// For kernels that have nothing to do before: they save the way to the chip.
+__device__ __forceinline__ void start_after_earlier_kernels() {
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
+}
+
+}  // namespace sparrow::SPARROW_GPU_NAMESPACE

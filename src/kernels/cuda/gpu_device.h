@@ -13,10 +13,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/status.h"
 #include "kernels/cuda/gpu_device_info.h"
 #include "kernels/cuda/gpu_stream.h"
+#include "kernels/cuda/product_library.h"
 
 namespace sparrow {
 
@@ -71,6 +73,13 @@ class GpuDevice {
   virtual Status begin_capture() = 0;
   virtual Result<std::unique_ptr<GpuGraph>> end_capture() = 0;
   virtual void launch(GpuGraph& graph) = 0;
+
+  // The vendor's library of products, from a file or, with an empty path, from its usual places.
+  // kUnavailable: it is not there, or the device has none.
+  virtual Result<std::unique_ptr<GpuProductLibrary>> open_product_library(const std::string& path) {
+    (void)path;
+    return unavailable(info().name + " has no library of products");
+  }
 };
 
 }  // namespace sparrow

@@ -34,6 +34,12 @@ struct GpuKernels {
   void (*rms_norm)(GpuStream, const RmsNormArgs&) = nullptr;
   void (*linear)(GpuStream, const LinearArgs&) = nullptr;
   void (*gated_linear)(GpuStream, const GatedLinearArgs&) = nullptr;
+  void (*silu_multiply)(GpuStream, const SiluMultiplyArgs&) = nullptr;
+  void (*expand_matrix)(GpuStream, const ExpandMatrixArgs&) = nullptr;
+  // The product of q, k and v, rotated and stored: linear() and rope_store() in one, with their
+  // bits. Neither args.out nor rope.qkv is used. Where takes_rope_store()
+  // (linear/choose_linear_kernel.h).
+  void (*linear_rope_store)(GpuStream, const LinearArgs&, const RopeStoreArgs&) = nullptr;
   void (*rope_store)(GpuStream, const RopeStoreArgs&) = nullptr;
   void (*attention)(GpuStream, const GpuAttentionArgs&) = nullptr;
   void (*attention_combine)(GpuStream, const GpuAttentionArgs&) = nullptr;

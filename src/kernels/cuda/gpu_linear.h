@@ -10,11 +10,10 @@
 // bytes: linear/int4_order.h.
 //
 // Which kernel runs is choose_linear_kernel() (linear/choose_linear_kernel.h): a function of the
-// shape, the format, has_matrix_units and whether there are at most 8 rows of x. Each sums the
+// shape, the format, the card and whether there are at most 8 rows of x. Each sums the
 // products of an output in an order of its own, which depends on the shape and the format alone: a
 // row's result has the same bits whatever the other rows are and, with the same kernel, however
-// many. A library's product (cuBLASLt) would be one more choice there, for many rows of plain
-// formats.
+// many. For many rows a library may compute instead (product_library.h); the executor knows when.
 
 #include <cstdint>
 
@@ -35,11 +34,34 @@ struct GpuMatrix {
   bool has_f32_scales = false;
 };
 
+// The tiles of products on the matrix units, rows of W by rows of x. They change no bit of a
+// result, only the time: which is fastest depends on the shape and the card
+// (model/cuda/product_trials.h).
+enum class LinearTiles : uint8_t { kByRows, k128By64, k128By128 };  // kByRows: 64 x 32 or 64 x 64
+
+// Where the rows of x are rms(x[row_of[i]]) * gain, rounded to x_type, of the residual stream, and
+// the product normalises them itself: the bits of rms_norm. For kernels that do:
+// takes_input_norm() (linear/choose_linear_kernel.h).
+struct InputNorm {
+  const float* x = nullptr;         // [T][cols]; null: no norm
+  const int32_t* row_of = nullptr;  // [num_rows]; null: row i
+  const float* gain = nullptr;      // [cols]
+  float eps = 1e-6f;
+};
+
+// What the kernel for few rows cuts a product for. num_sms 0: products of few rows take the kernel
+// that knows nothing of the card.
+struct LinearCard {
+  int32_t num_sms = 0;
+  int32_t max_shared_bytes = 0;  // of a block
+};
+
 // out[t][r] = sum over k of x[t][k] * W[r][k] (+ bias[r]); fp32 sums. With add_to_out the sum is
 // added to what lies in out: the residual stream.
 struct LinearArgs {
   GpuMatrix matrix;
-  const void* x = nullptr;  // [num_rows][cols] of x_type
+  const void* x = nullptr;  // [num_rows][cols] of x_type; null with a norm
+  InputNorm norm;
   GpuFloat x_type = GpuFloat::kBF16;
   int32_t num_rows = 0;
   const float* bias = nullptr;  // [rows] or null
@@ -47,6 +69,8 @@ struct LinearArgs {
   int32_t out_stride = 0;
   bool add_to_out = false;
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
+  LinearTiles tiles = LinearTiles::kByRows;
+  LinearCard card;
 };
 
 // out[t][r] = silu(x[t] . gate[r]) * (x[t] . up[r]), rounded to x_type. Both have the same shape,
@@ -54,11 +78,32 @@ struct LinearArgs {
 struct GatedLinearArgs {
   GpuMatrix gate;
   GpuMatrix up;
-  const void* x = nullptr;  // [num_rows][cols] of x_type
+  const void* x = nullptr;  // [num_rows][cols] of x_type; null with a norm
+  InputNorm norm;
   GpuFloat x_type = GpuFloat::kBF16;
   int32_t num_rows = 0;
   void* out = nullptr;            // [num_rows][rows] of x_type
   bool has_matrix_units = false;  // GpuDeviceInfo::has_bf16_matrix_units()
+  LinearTiles tiles = LinearTiles::kByRows;
+  LinearCard card;
+};
+
+// out[t][i] = silu(in[t][i]) * in[t][n + i] for i < n, in fp32, rounded to type: what a gated
+// product does where gate and up were computed as one matrix.
+struct SiluMultiplyArgs {
+  const void* in = nullptr;  // [num_rows][2 n] of type
+  void* out = nullptr;       // [num_rows][n] of type
+  GpuFloat type = GpuFloat::kBF16;
+  int32_t num_rows = 0;
+  int32_t n = 0;
+};
+
+// out[r][k] = the value of an integer matrix, rounded to type: for products of many rows by a
+// library that knows 16 bits only.
+struct ExpandMatrixArgs {
+  GpuMatrix matrix;     // kInt8 or kInt4
+  void* out = nullptr;  // [rows][cols] of type
+  GpuFloat type = GpuFloat::kBF16;
 };
 
 // out[t] = the row of the embedding that token t names, as fp32.

@@ -6,6 +6,9 @@ namespace sparrow {
 
 struct GpuStream {
   void* handle = nullptr;
+  // Kernels that say launch_overlapped() (gpu_compiler.h) may start before the one in front of them
+  // has finished. For cards from sm_90 on.
+  bool overlaps_launches = false;
 };
 
 }  // namespace sparrow

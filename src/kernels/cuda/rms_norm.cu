@@ -17,6 +17,7 @@ __global__ void __launch_bounds__(kThreads)
                     const float* __restrict__ gain, Out* __restrict__ out, int hidden_size,
                     float eps) {
   __shared__ float sums[kThreads / kWarpSize];
+  start_after_earlier_kernels();
   const int64_t row = row_of != nullptr ? row_of[blockIdx.x] : static_cast<int>(blockIdx.x);
   const float* in = x + row * hidden_size;
   Out* result = out + int64_t{blockIdx.x} * hidden_size;
@@ -48,9 +49,9 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename Out>
 void launch_for(GpuStream stream, const RmsNormArgs& args) {
-  launch(stream, dim3{static_cast<unsigned>(args.num_rows)}, dim3{kThreads}, 0,
-         rms_norm_kernel<Out>, args.x, args.row_of, args.gain, static_cast<Out*>(args.out),
-         args.hidden_size, args.eps);
+  launch_overlapped(stream, dim3{static_cast<unsigned>(args.num_rows)}, dim3{kThreads}, 0,
+                    rms_norm_kernel<Out>, args.x, args.row_of, args.gain,
+                    static_cast<Out*>(args.out), args.hidden_size, args.eps);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ int32_t whole_blocks(int32_t num_tokens) {
 }  // namespace
 
 int64_t AttentionSplitLimits::max_chunks() const {
-  return divide_up(max_context, batch_invariant ? kInvariantChunkTokens : kMinChunkTokens);
+  return divide_up(max_context, batch_invariant ? kInvariantChunkTokens : kMinRowChunkTokens);
 }
 
 int64_t AttentionSplitLimits::max_tiles() const {
@@ -101,11 +101,18 @@ int64_t AttentionSplitPlanner::num_items(int32_t chunk_tokens) const {
   return items;
 }
 
+int32_t AttentionSplitPlanner::min_chunk() const {
+  const bool only_rows = std::all_of(tiles_.begin(), tiles_.end(),
+                                     [](const Tile& tile) { return tile.num_rows == 1; });
+  return only_rows ? kMinRowChunkTokens : kMinChunkTokens;
+}
+
 int32_t AttentionSplitPlanner::choose_chunk() const {
-  int32_t longest = kMinChunkTokens;
+  const int32_t shortest = min_chunk();
+  int32_t longest = shortest;
   for (const Tile& tile : tiles_) longest = std::max(longest, whole_blocks(tile.kv_end()));
   // num_items() falls as the chunk grows, down to one item per tile at `longest`.
-  int32_t low = kMinChunkTokens / kAttentionBlockTokens, high = longest / kAttentionBlockTokens;
+  int32_t low = shortest / kAttentionBlockTokens, high = longest / kAttentionBlockTokens;
   while (low < high) {
     const int32_t middle = low + (high - low) / 2;
     if (num_items(middle * kAttentionBlockTokens) <= limits_.seats()) {
@@ -128,6 +135,8 @@ void AttentionSplitPlanner::cut(const Tile& tile) {
     item.first_position = tile.first_position;
     item.kv_begin = index * chunk;
     item.kv_end = std::min(tile.kv_end(), (index + 1) * chunk);
+    item.range = index;
+    item.num_ranges = num_chunks;
     if (num_chunks > 1) item.partial = plan_.num_partials + index * tile.num_rows;
     plan_.items.push_back(item);
   }

@@ -3,13 +3,13 @@
 // thread block of the kernel takes one item and one KV head: a tile of query rows of one span (one
 // row when decoding) over a range of the sequence's keys and values. With few and long sequences
 // there are fewer tiles than the chip has seats, so ranges are cut in chunks; each chunk leaves a
-// partial result (running maximum, sum, weighted values), and a second kernel combines them.
+// partial result (running maximum, sum, weighted values), which are combined.
 //
-// The chunk is the smallest multiple of the KV block, at least kMinChunkTokens, with which all
-// items run at once: found by binary search, as FlashInfer's scheduler.cuh does (Ye et al. 2025).
-// Tiles that fill the chip are not cut. The order of the sums then depends on the batch.
-// batch_invariant instead: chunks of kInvariantChunkTokens, counted from position 0, whatever else
-// is in the step.
+// The chunk is the smallest multiple of the KV block, at least kMinChunkTokens (kMinRowChunkTokens
+// where every tile is one row), with which all items run at once: found by binary search, as
+// FlashInfer's scheduler.cuh does (Ye et al. 2025). Tiles that fill the chip are not cut. The order
+// of the sums then depends on the batch. batch_invariant instead: chunks of kInvariantChunkTokens,
+// counted from position 0, whatever else is in the step.
 //
 // What the kernels owe the plan:
 //   - row i of an item writes its partial to index partial + i. A row whose position lies before
@@ -33,6 +33,10 @@ namespace sparrow {
 
 inline constexpr int32_t kAttentionBlockTokens = kGpuBlockTokens;
 inline constexpr int32_t kMinChunkTokens = 128;
+// Decoding few sequences is a matter of latency: 512 tokens in chunks of 128 gave an H200's 132 SMs
+// 8 blocks, each with two tiles of 64 keys one after the other. One tile a block loads all it needs
+// at once: 16 blocks.
+inline constexpr int32_t kMinRowChunkTokens = 64;
 inline constexpr int32_t kInvariantChunkTokens = 512;
 // Query rows of one tile: with the 6 query heads of a KV head of R1-1.5B 96 rows of a product.
 inline constexpr int32_t kGpuAttentionTileRows = 16;
@@ -87,6 +91,7 @@ class AttentionSplitPlanner {
   };
   void make_tiles(std::span<const Span> spans);
   int64_t num_items(int32_t chunk_tokens) const;
+  int32_t min_chunk() const;
   int32_t choose_chunk() const;
   void cut(const Tile& tile);
 

@@ -70,6 +70,11 @@ std::vector<RowCover> cover_of(const AttentionSplitPlan& plan, const std::vector
       EXPECT_EQ(item.block_begin, span.block_begin);
       EXPECT_EQ(row - span.token_begin, position - span.first_position);
       EXPECT_LT(row - span.token_begin, span.num_tokens);
+      // What the block that merges a tile's ranges relies on.
+      EXPECT_EQ(item.range, item.kv_begin / plan.chunk_tokens);
+      const int32_t tile_end = item.first_position + item.num_rows;
+      EXPECT_EQ(item.num_ranges, (tile_end + plan.chunk_tokens - 1) / plan.chunk_tokens);
+      EXPECT_EQ(item.num_ranges > 1, item.partial >= 0);
       const std::pair<int32_t, int32_t> range(item.kv_begin, std::min(item.kv_end, position + 1));
       if (item.partial < 0) {
         rows.at(static_cast<size_t>(row)).ranges.push_back(range);
@@ -82,6 +87,17 @@ std::vector<RowCover> cover_of(const AttentionSplitPlan& plan, const std::vector
     }
   }
   for (const AttentionCombineItem& combine : plan.combines) {
+    if (combine.row < 0) continue;  // padding
+    const auto has_row = [&](const AttentionItem& item) {
+      return item.partial >= 0 && item.first_row <= combine.row &&
+             combine.row < item.first_row + item.num_rows;
+    };
+    const auto item = std::find_if(plan.items.begin(), plan.items.end(), has_row);
+    EXPECT_TRUE(item != plan.items.end());
+    if (item == plan.items.end()) continue;
+    EXPECT_EQ(item->partial - item->range * item->num_rows + combine.row - item->first_row,
+              combine.first_partial);
+    EXPECT_EQ(combine.stride, item->num_rows);
     for (int32_t i = 0; i < combine.num_partials; ++i) {
       const Partial& partial =
           partials.at(static_cast<size_t>(combine.first_partial + i * combine.stride));
@@ -180,10 +196,14 @@ TEST(AttentionSplitPlan, RandomSteps_HaveTheFinestChunkWithinTheBound) {
     const auto num_items = static_cast<int64_t>(plan.items.size());
     ASSERT_EQ(num_items, count_with(plan.chunk_tokens));
     ASSERT_EQ(plan.chunk_tokens % kAttentionBlockTokens, 0);
-    ASSERT_GE(plan.chunk_tokens, kMinChunkTokens);
+    const bool only_rows = std::all_of(step.spans.begin(), step.spans.end(), [&](const Span& span) {
+      return span.num_tokens == 1 || step.limits.tile_rows == 1;
+    });
+    const int32_t shortest = only_rows ? kMinRowChunkTokens : kMinChunkTokens;
+    ASSERT_GE(plan.chunk_tokens, shortest);
     const int64_t seats = int64_t{step.limits.num_sms} * step.limits.blocks_per_sm;
     ASSERT_TRUE(plan.num_partials == 0 || num_items * step.limits.num_kv_heads <= seats);
-    if (plan.chunk_tokens > kMinChunkTokens) {
+    if (plan.chunk_tokens > shortest) {
       ASSERT_GT(count_with(plan.chunk_tokens - kAttentionBlockTokens) * step.limits.num_kv_heads,
                 seats);
     }
@@ -220,7 +240,8 @@ TEST(AttentionSplitPlan, ManyShortSequences_AreNotCut) {
   const std::vector<Span> equal = decode_spans(std::vector<int32_t>(100, 4096));
   EXPECT_EQ(planner.plan(equal).num_partials, 0);
   // One token is never worth a cut, however empty the chip.
-  EXPECT_EQ(planner.plan(decode_spans({128})).items.size(), 1u);
+  EXPECT_EQ(planner.plan(decode_spans({64})).items.size(), 1u);
+  EXPECT_EQ(planner.plan(decode_spans({65})).items.size(), 2u);
 }
 
 TEST(AttentionSplitPlan, PromptOf256Rows_IsCausalTiles) {
@@ -266,7 +287,7 @@ TEST(AttentionSplitPlan, NotBatchInvariant_ChunksFollowTheBatch) {
   AttentionSplitPlanner planner(h200_limits());
   const int32_t alone = planner.plan(decode_spans({4096})).chunk_tokens;
   const int32_t among_others = planner.plan(decode_spans({4096, 9000, 9000, 9000})).chunk_tokens;
-  EXPECT_EQ(alone, 128);
+  EXPECT_EQ(alone, 64);
   EXPECT_GT(among_others, alone);
 }
 

@@ -9,7 +9,9 @@
 // CUDA graphs, captured by load() for the batch sizes of graph_buckets.h (not with enforce_eager).
 //
 // A lost device or a failed launch ends the step: wait() says so, or begin() and sample() throw;
-// the process goes on and every later step fails the same way. All calls from one thread.
+// with another step on the way that one fails, too, since the card does not say whose error it was.
+// The process goes on, and with a lost device every later step fails the same way. All calls from
+// one thread.
 
 #include <memory>
 #include <string>

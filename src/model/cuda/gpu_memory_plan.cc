@@ -59,6 +59,18 @@ Result<std::string> weights_text(const TensorSource& source, const GpuExecutorOp
   return fmt::format("{}, head {}, embedding {}", layer, head, embedding);
 }
 
+bool has_integer_layers(const TensorSource& source, const GpuExecutorOptions& options) {
+  const bool tied = source.config().tied_embeddings;
+  for (const LayoutTensor& layout : qwen2_tensor_layout(source.config())) {
+    if (layout.is_vector || layout.name.rfind("model.layers.", 0) != 0) continue;
+    const Result<SourceTensor> tensor = source.describe(layout.name);
+    if (!tensor.ok()) continue;  // told when the bytes are counted
+    const GpuWeightFormat type = gpu_matrix_format(layout.name, *tensor, tied, options).type;
+    if (type == GpuWeightFormat::kInt8 || type == GpuWeightFormat::kInt4) return true;
+  }
+  return false;
+}
+
 // Options are checked, the share is free.
 class Planner {
  public:
@@ -69,6 +81,7 @@ class Planner {
         device_(device),
         source_(source),
         weights_bytes_(weights_bytes),
+        expands_matrices_(has_integer_layers(source, options)),
         budget_(share_of(options.memory_utilization, device.total_bytes)),
         block_bytes_(gpu_kv_bytes_per_token(config, options.kv_type) * kAttentionBlockTokens) {
     if (!options.enforce_eager) {
@@ -77,8 +90,8 @@ class Planner {
       const GraphBuckets buckets(max_graph_rows_);
       num_graphs_ = static_cast<int32_t>(buckets.sizes().size());
     }
-    reserve_bytes_ =
-        kGpuContextBytes + kGpuContextBytesPerSm * device.num_sms + kGpuGraphBytes * num_graphs_;
+    reserve_bytes_ = gpu_context_bytes(device) + kGpuGraphBytes * num_graphs_;
+    if (has_library()) reserve_bytes_ += kGpuLibraryBytes;
   }
 
   Result<GpuMemoryPlan> plan() const {
@@ -107,12 +120,21 @@ class Planner {
     return std::min<int64_t>(num_blocks * kAttentionBlockTokens, config_.max_position);
   }
 
+  bool has_library() const { return options_.product_library != "off"; }
+
   GpuWorkspaceSizes sizes_for(int64_t context) const {
     GpuWorkspaceSizes sizes;
     sizes.max_rows = options_.max_batch_tokens;
     sizes.max_logit_rows = std::min(options_.max_logit_rows, options_.max_batch_tokens);
     sizes.num_slots = options_.num_slots;
     sizes.max_graph_rows = max_graph_rows_;
+    if (has_library()) {
+      constexpr int kHopper = 9;
+      sizes.product_workspace_bytes = device_.compute_major >= kHopper
+                                          ? kGpuProductWorkspaceBytes
+                                          : kGpuProductWorkspaceBytesBeforeHopper;
+      sizes.expands_matrices = expands_matrices_;
+    }
     sizes.attention.num_kv_heads = config_.num_kv_heads;
     sizes.attention.num_sms = device_.num_sms;
     sizes.attention.max_rows = options_.max_batch_tokens;
@@ -163,7 +185,7 @@ class Planner {
     ASSIGN_OR_RETURN(plan.weights_text, weights_text(source_, options_));
     plan.device = device_;
     plan.options = options_;
-    CHECK(plan.total_bytes() <= budget_ && plan.total_bytes() <= device_.free_bytes);
+    CHECK(plan.total_bytes() <= budget_ && plan.total_bytes() <= gpu_usable_bytes(device_));
     return plan;
   }
 
@@ -193,7 +215,7 @@ class Planner {
   // ": raise --gpu-memory-utilization to 0.95", when that much is free.
   std::string hint_of_share(int64_t needed) const {
     const double share = smallest_share_of(needed, device_.total_bytes);
-    if (share > 1 || share_of(share, device_.total_bytes) > device_.free_bytes) return "";
+    if (share > 1 || share_of(share, device_.total_bytes) > gpu_usable_bytes(device_)) return "";
     return fmt::format("raise --gpu-memory-utilization to {:.2f}", share);
   }
 
@@ -248,6 +270,7 @@ class Planner {
   const GpuDeviceInfo& device_;
   const TensorSource& source_;
   const int64_t weights_bytes_;
+  const bool expands_matrices_;
   const int64_t budget_;
   const int64_t block_bytes_;
   int32_t max_graph_rows_ = 0;  // logits of a graph's rows are held at once
@@ -258,7 +281,7 @@ class Planner {
 // The share is not free: the largest one that is, if a plan fits into it.
 Status share_not_free(const ModelConfig& config, const GpuExecutorOptions& options,
                       const GpuDeviceInfo& device, const TensorSource& source) {
-  const double share = largest_share_within(device.free_bytes, device.total_bytes);
+  const double share = largest_share_within(gpu_usable_bytes(device), device.total_bytes);
   std::string text =
       fmt::format("--gpu-memory-utilization {} of {} wants {}, but only {} are free",
                   options.memory_utilization, gigabytes(device.total_bytes),
@@ -269,7 +292,8 @@ Status share_not_free(const ModelConfig& config, const GpuExecutorOptions& optio
   }
   GpuExecutorOptions lower = options;
   lower.memory_utilization = share;
-  CHECK(share_of(share, device.total_bytes) <= device.free_bytes);  // else this would not end
+  CHECK(share_of(share, device.total_bytes) <=
+        gpu_usable_bytes(device));  // else this would not end
   const Result<GpuMemoryPlan> plan = plan_gpu_memory(config, lower, device, &source);
   if (plan.ok()) {
     return resource_exhausted(text +
@@ -280,6 +304,12 @@ Status share_not_free(const ModelConfig& config, const GpuExecutorOptions& optio
 }
 
 }  // namespace
+
+int64_t gpu_usable_bytes(const GpuDeviceInfo& device) {
+  const bool is_open = !device.pci_bus_id.empty();
+  const int64_t taken = device.total_bytes - device.free_bytes;
+  return device.free_bytes + (is_open ? std::min(gpu_context_bytes(device), taken) : 0);
+}
 
 double GpuMemoryPlan::full_sequences() const {
   return static_cast<double>(kv_tokens()) / std::max(max_context, 1);
@@ -318,7 +348,7 @@ Result<GpuMemoryPlan> plan_gpu_memory(const ModelConfig& config, const GpuExecut
     const ShapeTensorSource shapes(config);
     return plan_gpu_memory(config, options, device, &shapes);
   }
-  if (share_of(options.memory_utilization, device.total_bytes) > device.free_bytes) {
+  if (share_of(options.memory_utilization, device.total_bytes) > gpu_usable_bytes(device)) {
     return share_not_free(config, options, device, *source);
   }
   ASSIGN_OR_RETURN(const int64_t weights_bytes, gpu_weights_bytes(*source, options));

@@ -6,7 +6,8 @@
 //   ASSIGN_OR_RETURN(GpuMemoryPlan plan, plan_gpu_memory(config, options, device, &source));
 //   for (const std::string& line : memory_plan_lines(plan)) ...
 //
-// total_bytes() is at most memory_utilization of the card's memory, and at most what is free.
+// total_bytes() is at most memory_utilization of the card's memory, and at most what is free
+// beside our own context.
 
 #include <cstdint>
 #include <string>
@@ -27,6 +28,11 @@ class TensorSource;
 // cards and 0.6 GB on an H100, and the driver keeps local memory for every resident thread.
 inline constexpr int64_t kGpuContextBytes = int64_t{128} << 20;
 inline constexpr int64_t kGpuContextBytesPerSm = int64_t{3} << 20;
+// What a product library takes beside its workspace once it has run: its kernels.
+inline constexpr int64_t kGpuLibraryBytes = int64_t{96} << 20;
+// NVIDIA's advice for cuBLAS on Hopper; older cards are content with 4 MiB.
+inline constexpr int64_t kGpuProductWorkspaceBytes = int64_t{32} << 20;
+inline constexpr int64_t kGpuProductWorkspaceBytesBeforeHopper = int64_t{4} << 20;
 // Of one captured graph of some 150 kernels.
 inline constexpr int64_t kGpuGraphBytes = int64_t{2} << 20;
 
@@ -56,6 +62,14 @@ struct GpuMemoryPlan {
   // Sequences of max_context tokens that the KV cache holds at once.
   double full_sequences() const;
 };
+
+// CUDA's own context on a card: part of every plan's reserve.
+inline int64_t gpu_context_bytes(const GpuDeviceInfo& device) {
+  return kGpuContextBytes + kGpuContextBytesPerSm * device.num_sms;
+}
+// What a plan may fill: what is free, and our own context if the card is open: it is there already,
+// so free_bytes lacks it, and the plan's reserve counts it.
+int64_t gpu_usable_bytes(const GpuDeviceInfo& device);
 
 // Of all layers; a multiple of 16 tokens is a whole number of blocks.
 int64_t gpu_kv_bytes_per_token(const ModelConfig& config, GpuKvFormat type);

@@ -143,6 +143,27 @@ TEST(GpuMemoryPlan, MemoryThatOthersHold_NamesTheShareThatFits) {
             std::string::npos);
 }
 
+// On a small card the context is a tenth of what a plan needs: it must not be counted twice.
+TEST(GpuMemoryPlan, OurOwnContext_IsNotMissingFromWhatIsFree) {
+  GpuDeviceInfo device = card(kSmallCard);
+  const int64_t context = gpu_context_bytes(device);
+  EXPECT_EQ(gpu_usable_bytes(device), device.free_bytes) << "a card of the table";
+  device.free_bytes -= context;
+  EXPECT_EQ(gpu_usable_bytes(device), device.total_bytes - context) << "somebody else's memory";
+  device.pci_bus_id = "0000:01:00.0";
+  EXPECT_EQ(gpu_usable_bytes(device), device.total_bytes) << "ours, the card being open";
+  device.free_bytes = device.total_bytes - context / 2;
+  EXPECT_EQ(gpu_usable_bytes(device), device.total_bytes) << "never more than there is";
+  GpuExecutorOptions options;
+  options.memory_utilization = 0.98;
+  options.max_context = 1024;
+  options.num_slots = 1;
+  device.free_bytes = device.total_bytes - context;
+  EXPECT_TRUE(plan_gpu_memory(r1_config(), options, device).ok());
+  device.free_bytes -= context;  // another program
+  EXPECT_FALSE(plan_gpu_memory(r1_config(), options, device).ok());
+}
+
 TEST(GpuMemoryPlan, AdvisedShare_AlwaysFits) {
   int num_advised = 0;
   for (uint64_t seed = 0; seed < 200; ++seed) {

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/ids.h"
 #include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_linear.h"
+#include "model/cuda/gpu_forward_choices.h"
 
 namespace sparrow {
 
@@ -27,6 +29,18 @@ struct GpuExecutorOptions {
   // The same bits for a sequence whatever it is batched with; costs speed at small batches, and
   // memory for attention partials that grows with max_context.
   bool batch_invariant = false;
+  // Products of more than 8 rows are tried at start, in every way there is (product_trials.h). Not
+  // tried: the tiles are chosen by the number of rows alone, and no library is used.
+  bool tries_products = false;
+  // Of those trials: "off", "auto" (where it is found and its memory costs at most a tenth of the
+  // KV cache), or the path of libcublasLt.
+  std::string product_library = "off";
+  // It computes what took it less than this share of our kernels' time when both were tried.
+  double product_library_margin = 0.95;
+  // The way of a decode step: as the choices say, or tried at start between them and the plain way
+  // (decode_trials.h).
+  GpuForwardChoices choices;
+  bool tries_decode = false;
   // Ids without a token (padding rows of the head): never sampled.
   std::vector<TokenId> disallowed_tokens;
 

@@ -4,6 +4,7 @@
 // for a batch of that size. Engine thread.
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/status.h"
@@ -27,6 +28,11 @@ class GpuStepRunner {
   // A graph for each bucket, logits of all its rows included, into `logits`.
   Status capture_graphs(float* logits);
 
+  // For trials: the step of `plan`, one token a sequence, uploaded and captured; and how long one
+  // replay of it takes, its wait included.
+  Result<std::unique_ptr<GpuGraph>> prepare_decode(const BatchPlan& plan, float* logits);
+  Result<double> replay_us(GpuGraph& graph);
+
   struct Run {
     const int32_t* token_ids = nullptr;  // device memory, by row of the plan
     bool has_logits = false;             // of all rows, in order
@@ -34,9 +40,11 @@ class GpuStepRunner {
   Result<Run> queue(const BatchPlan& plan);
 
  private:
+  Result<std::unique_ptr<GpuGraph>> capture(int32_t rows, float* logits);
   GpuStepShape graph_shape(int32_t rows) const;
   // Every sequence one token, sampled: what graphs are for.
   bool is_decode(const BatchPlan& plan) const;
+  std::span<const AttentionCombineItem> combines_of(const AttentionSplitPlan& attention) const;
   Status upload(const BatchPlan& plan, const AttentionSplitPlan& attention,
                 const GpuStepShape& shape);
 

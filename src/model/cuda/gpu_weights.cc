@@ -21,9 +21,9 @@ size_t aligned(size_t bytes) {
 // Loads tensors of one source into memory of the device, some rows at a time.
 class Loader {
  public:
-  Loader(GpuDevice& device, GpuStaging& staging, const TensorSource& source,
-         const GpuExecutorOptions& options, GpuWeights& weights)
-      : device_(device), staging_(staging), source_(source), options_(options), weights_(weights) {}
+  Loader(GpuStaging& staging, const TensorSource& source, const GpuExecutorOptions& options,
+         GpuWeights& weights)
+      : staging_(staging), source_(source), options_(options), weights_(weights) {}
 
   // Vectors one after the other, as one.
   Result<const float*> vectors(std::span<const std::string> names);
@@ -43,7 +43,6 @@ class Loader {
   Status fill(const std::string& name, int64_t first_row, const GpuMatrixFormat& format,
               const GpuMatrix& matrix);
 
-  GpuDevice& device_;
   GpuStaging& staging_;
   const TensorSource& source_;
   const GpuExecutorOptions& options_;
@@ -51,10 +50,13 @@ class Loader {
 };
 
 Result<void*> Loader::allocate(size_t bytes) {
-  ASSIGN_OR_RETURN(GpuBuffer buffer, GpuBuffer::create(device_, aligned(bytes)));
-  weights_.total_bytes += static_cast<int64_t>(buffer.size_bytes());
-  weights_.memory.push_back(std::move(buffer));
-  return weights_.memory.back().as<void>();
+  const auto begin = static_cast<size_t>(weights_.total_bytes);
+  if (aligned(bytes) > weights_.memory.size_bytes() - begin) {
+    return internal_error(fmt::format("the weights take more than the {} bytes that were planned",
+                                      weights_.memory.size_bytes()));
+  }
+  weights_.total_bytes += static_cast<int64_t>(aligned(bytes));
+  return weights_.memory.as<void>(begin);
 }
 
 Result<const float*> Loader::vectors(std::span<const std::string> names) {
@@ -164,6 +166,26 @@ Status Loader::fill(const std::string& name, int64_t first_row, const GpuMatrixF
   return ok_status();
 }
 
+// The upper and the lower rows.
+std::vector<GpuMatrix> halves_of(const GpuMatrix& matrix) {
+  GpuMatrix upper = matrix;
+  upper.rows /= 2;
+  GpuMatrix lower = upper;
+  const int64_t num_values = int64_t{upper.rows} * upper.cols;
+  const auto bytes_of = [&](int64_t bits) { return num_values * bits / 8; };
+  const auto behind = [](const void* begin, int64_t bytes) -> const void* {
+    return begin == nullptr ? nullptr : static_cast<const std::byte*>(begin) + bytes;
+  };
+  const bool is_int4 = matrix.format == GpuWeightFormat::kInt4;
+  const bool is_int8 = matrix.format == GpuWeightFormat::kInt8;
+  lower.values = behind(upper.values, bytes_of(is_int4 ? 4 : (is_int8 ? 8 : 16)));
+  if (matrix.group == 0) return {upper, lower};
+  const int64_t num_groups = num_values / matrix.group;
+  lower.scales = behind(upper.scales, num_groups * (matrix.has_f32_scales ? 4 : 2));
+  if (upper.zeros != nullptr) lower.zeros = upper.zeros + num_groups;
+  return {upper, lower};
+}
+
 Status load_layer(Loader& loader, int32_t index, GpuLayerWeights& layer) {
   const std::string prefix = fmt::format("model.layers.{}.", index);
   const auto names = [&](std::initializer_list<const char*> suffixes) {
@@ -180,8 +202,11 @@ Status load_layer(Loader& loader, int32_t index, GpuLayerWeights& layer) {
                    loader.stacked(names({"self_attn.q_proj.weight", "self_attn.k_proj.weight",
                                          "self_attn.v_proj.weight"})));
   ASSIGN_OR_RETURN(layer.o, loader.matrix(prefix + "self_attn.o_proj.weight"));
-  ASSIGN_OR_RETURN(layer.gate, loader.matrix(prefix + "mlp.gate_proj.weight"));
-  ASSIGN_OR_RETURN(layer.up, loader.matrix(prefix + "mlp.up_proj.weight"));
+  ASSIGN_OR_RETURN(std::vector<GpuMatrix> gate_up,
+                   loader.stacked(names({"mlp.gate_proj.weight", "mlp.up_proj.weight"})));
+  if (gate_up.size() == 1) gate_up = halves_of(gate_up.front());
+  layer.gate = gate_up[0];
+  layer.up = gate_up[1];
   if (layer.gate.format != layer.up.format || layer.gate.group != layer.up.group ||
       layer.gate.has_f32_scales != layer.up.has_f32_scales ||
       (layer.gate.zeros == nullptr) != (layer.up.zeros == nullptr)) {
@@ -194,10 +219,12 @@ Status load_layer(Loader& loader, int32_t index, GpuLayerWeights& layer) {
 }  // namespace
 
 Result<GpuWeights> GpuWeights::load(GpuDevice& device, GpuStaging& staging,
-                                    const TensorSource& source, const GpuExecutorOptions& options) {
+                                    const TensorSource& source, const GpuExecutorOptions& options,
+                                    int64_t most_bytes) {
   const ModelConfig& config = source.config();
   GpuWeights weights;
-  Loader loader(device, staging, source, options, weights);
+  ASSIGN_OR_RETURN(weights.memory, GpuBuffer::create(device, static_cast<size_t>(most_bytes)));
+  Loader loader(staging, source, options, weights);
   ASSIGN_OR_RETURN(weights.embedding, loader.matrix("model.embed_tokens.weight"));
   const int64_t embedding_bytes = weights.total_bytes;
   weights.layers.resize(static_cast<size_t>(config.num_layers));

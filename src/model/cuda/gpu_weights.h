@@ -35,13 +35,15 @@ struct GpuWeights {
   const float* final_norm = nullptr;  // [H]
   GpuMatrix head;                     // [V, H]; the embedding when it is tied
 
-  std::vector<GpuBuffer> memory;  // of all of it
+  // All of it, in one piece: cudaMalloc rounds every large piece up to 2 MB.
+  GpuBuffer memory;
   int64_t total_bytes = 0;
   int64_t bytes_per_token = 0;  // what one decoded token reads: all but the embedding table
 
-  // Errors name the tensor: a value that is not finite, a read error, no room on the card.
+  // most_bytes: gpu_weights_bytes(source, options), which is what is taken. Errors name the tensor:
+  // a value that is not finite, a read error, no room on the card.
   static Result<GpuWeights> load(GpuDevice& device, GpuStaging& staging, const TensorSource& source,
-                                 const GpuExecutorOptions& options);
+                                 const GpuExecutorOptions& options, int64_t most_bytes);
 };
 
 }  // namespace sparrow

@@ -24,9 +24,13 @@ std::vector<NamedRegion> all_regions(GpuWorkspaceLayout& layout) {
           {"q", &layout.q},
           {"attended", &layout.attended},
           {"activated", &layout.activated},
+          {"gate_up", &layout.gate_up},
+          {"expanded", &layout.expanded},
+          {"product_workspace", &layout.product_workspace},
           {"partial_out", &layout.partial_out},
           {"partial_max", &layout.partial_max},
           {"partial_sum", &layout.partial_sum},
+          {"arrivals", &layout.arrivals},
           {"step_data", &layout.step_data},
           {"logit_inputs", &layout.logit_inputs},
           {"logits", &layout.logits},
@@ -102,9 +106,18 @@ GpuWorkspaceLayout make_gpu_workspace_layout(const ModelConfig& config,
   layout.q.bytes = rows * q_size * kHalf;
   layout.attended.bytes = rows * q_size * kHalf;
   layout.activated.bytes = rows * config.intermediate_size * kHalf;
+  if (sizes.product_workspace_bytes > 0) {
+    const int64_t gate_up = int64_t{2} * config.intermediate_size;
+    layout.gate_up.bytes = rows * gate_up * kHalf;
+    if (sizes.expands_matrices) {
+      layout.expanded.bytes = std::max(gate_up, q_size + 2 * kv_size) * hidden * kHalf;
+    }
+    layout.product_workspace.bytes = sizes.product_workspace_bytes;
+  }
   layout.partial_out.bytes = partials * q_size * kFloat;
   layout.partial_max.bytes = partials * config.num_heads * kFloat;
   layout.partial_sum.bytes = partials * config.num_heads * kFloat;
+  layout.arrivals.bytes = partials * config.num_heads * kInt;
   layout.step_data.bytes = step_data_bytes(sizes);
   layout.logit_inputs.bytes = logit_rows * hidden * kHalf;
   layout.logits.bytes = logit_rows * vocab * kFloat;

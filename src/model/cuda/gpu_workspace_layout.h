@@ -23,10 +23,13 @@ namespace sparrow {
 inline constexpr int64_t kGpuAlignment = 256;
 
 struct GpuWorkspaceSizes {
-  int32_t max_rows = 0;            // T
-  int32_t max_logit_rows = 0;      // R, at most T
-  int32_t num_slots = 0;           // S, also the most spans of a step
-  int32_t max_graph_rows = 0;      // of a CUDA graph; 0: none
+  int32_t max_rows = 0;        // T
+  int32_t max_logit_rows = 0;  // R, at most T
+  int32_t num_slots = 0;       // S, also the most spans of a step
+  int32_t max_graph_rows = 0;  // of a CUDA graph; 0: none
+  // Of the product library (gpu_products.h); 0: none.
+  int64_t product_workspace_bytes = 0;
+  bool expands_matrices = false;   // layers hold integer matrices
   AttentionSplitLimits attention;  // its bounds size the partials and the work list
 
   // The block tables of a step: every sequence as long as it may be.
@@ -44,17 +47,22 @@ struct GpuRegion {
 
 struct GpuWorkspaceLayout {
   // Forward pass.
-  GpuRegion rope;         // fp32 [max_context][D]: written once
-  GpuRegion x;            // fp32 [T][H]: the residual stream
-  GpuRegion hidden;       // 16 bits [T][H]: normalised x
-  GpuRegion qkv;          // fp32 [T][(Nq + 2 Nk) * D]
-  GpuRegion q;            // 16 bits [T][Nq * D]: rotated
-  GpuRegion attended;     // 16 bits [T][Nq * D]
-  GpuRegion activated;    // 16 bits [T][I]: silu(gate) * up
-  GpuRegion partial_out;  // fp32 [P][Nq][D]
-  GpuRegion partial_max;  // fp32 [P][Nq]
-  GpuRegion partial_sum;  // fp32 [P][Nq]
-  GpuRegion step_data;    // gpu_step_data.h
+  GpuRegion rope;       // fp32 [max_context][D]: written once
+  GpuRegion x;          // fp32 [T][H]: the residual stream
+  GpuRegion hidden;     // 16 bits [T][H]: normalised x
+  GpuRegion qkv;        // fp32 [T][(Nq + 2 Nk) * D]
+  GpuRegion q;          // 16 bits [T][Nq * D]: rotated
+  GpuRegion attended;   // 16 bits [T][Nq * D]
+  GpuRegion activated;  // 16 bits [T][I]: silu(gate) * up
+  // With a product library only:
+  GpuRegion gate_up;            // 16 bits [T][2 I]
+  GpuRegion expanded;           // 16 bits: the largest matrix of a layer
+  GpuRegion product_workspace;  // the library's own
+  GpuRegion partial_out;        // fp32 [P][Nq][D]
+  GpuRegion partial_max;        // fp32 [P][Nq]
+  GpuRegion partial_sum;        // fp32 [P][Nq]
+  GpuRegion arrivals;           // int32 [P][Nq]: blocks of a tile that have finished
+  GpuRegion step_data;          // gpu_step_data.h
   // Logits and sampling (kernels/cuda/gpu_sampling.h).
   GpuRegion logit_inputs;    // 16 bits [R][H]
   GpuRegion logits;          // fp32 [R][V]

@@ -54,13 +54,14 @@ TEST(GpuWorkspaceLayout, BuffersOfR1_HaveTheSizesOfTheirShapes) {
   EXPECT_EQ(bytes["partial_out"], 132 * 16 * 12 * 128 * 4);  // seats x tile x heads x D
   EXPECT_EQ(bytes["partial_max"], 132 * 16 * 12 * 4);
   EXPECT_EQ(bytes["partial_sum"], 132 * 16 * 12 * 4);
+  EXPECT_EQ(bytes["arrivals"], 132 * 16 * 12 * 4);
   EXPECT_EQ(bytes["logit_inputs"], 64 * 1536 * 2);
   EXPECT_EQ(bytes["logits"], 64 * 151936 * 4);
   EXPECT_EQ(bytes["masks"], 512 * 4748 * 4);
   EXPECT_EQ(bytes["logit_biases"], 64 * kMaxLogitBias * 8);
   EXPECT_EQ(bytes["token_counts"], 64 * 151936 * 2);
   // Four numbers a row, 132 items, a combine a row, 64 tables of 256 blocks.
-  EXPECT_EQ(bytes["step_data"], 4 * 512 * 4 + 132 * 28 + 512 * 16 + 64 * 256 * 4);
+  EXPECT_EQ(bytes["step_data"], 4 * 512 * 4 + 132 * 36 + 512 * 16 + 64 * 256 * 4);
   EXPECT_EQ(bytes.size(), layout.regions().size()) << "two buffers of one name";
   expect_disjoint_and_aligned(layout);
 }

@@ -13,6 +13,7 @@ constexpr int kMaxDims = kGpuMaxHeadDim / kWarpSize;  // of a lane
 template <typename X>
 __global__ void __launch_bounds__(kWarps* kWarpSize)
     attention_combine_kernel(const GpuAttentionArgs args) {
+  start_after_earlier_kernels();
   const AttentionCombineItem item = args.combine[blockIdx.x];
   const int64_t num_heads = args.heads.num_heads, head_dim = args.heads.head_dim;
   const int head =
@@ -56,9 +57,11 @@ void attention_combine(GpuStream stream, const GpuAttentionArgs& args) {
   const dim3 grid{static_cast<unsigned>(args.num_combine),
                   static_cast<unsigned>((args.heads.num_heads + kWarps - 1) / kWarps)};
   if (args.x_type == GpuFloat::kBF16) {
-    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, attention_combine_kernel<BF16>, args);
+    launch_overlapped(stream, grid, dim3{kWarps * kWarpSize}, 0, attention_combine_kernel<BF16>,
+                      args);
   } else {
-    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, attention_combine_kernel<F16>, args);
+    launch_overlapped(stream, grid, dim3{kWarps * kWarpSize}, 0, attention_combine_kernel<F16>,
+                      args);
   }
 }
 

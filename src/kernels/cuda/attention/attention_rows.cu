@@ -3,6 +3,7 @@
 // chunk (online softmax, Milakov and Gimelshein 2018). `lanes_per_key` lanes hold a key's slices;
 // the same lanes later hold the same slices of V and of the result.
 #include "kernels/cuda/attention/attention_launchers.h"
+#include "kernels/cuda/attention/attention_merge.cuh"
 #include "kernels/cuda/attention/attention_result.cuh"
 #include "kernels/cuda/attention/kv_slice.cuh"
 #include "kernels/cuda/warp_reduce.cuh"
@@ -220,6 +221,7 @@ template <typename X, typename Element, bool kAligned, int kHeads>
 __global__ void __launch_bounds__(kThreads)
     attention_rows_kernel(const GpuAttentionArgs args, int lanes_per_key, int head_tiles) {
   __shared__ RowShared<kHeads> shared;
+  start_after_earlier_kernels();
   RowWork work;
   work.item = args.items[blockIdx.x];
   work.row = static_cast<int>(blockIdx.z);
@@ -259,6 +261,8 @@ __global__ void __launch_bounds__(kThreads)
         .write_state(maxima[n], sums[n]);
   }
   write_row<X, kHeads>(args, work, place, shared, out);
+  merge_if_last<X, kThreads>(args, work.item, work.kv_head, work.row * group + tile * kHeads,
+                             work.num_heads);
 }
 
 template <typename X, typename Element, bool kAligned, int kHeads>
@@ -272,8 +276,9 @@ void launch_for(GpuStream stream, const GpuAttentionArgs& args) {
   const dim3 grid{static_cast<unsigned>(args.num_items),
                   static_cast<unsigned>(args.heads.num_kv_heads * head_tiles),
                   static_cast<unsigned>(args.max_item_rows)};
-  launch(stream, grid, dim3{kThreads}, shared_bytes,
-         attention_rows_kernel<X, Element, kAligned, kHeads>, args, lanes_per_key, head_tiles);
+  launch_overlapped(stream, grid, dim3{kThreads}, shared_bytes,
+                    attention_rows_kernel<X, Element, kAligned, kHeads>, args, lanes_per_key,
+                    head_tiles);
 }
 
 // Registers hold kHeads * 16 floats a thread: few sizes, the rest is skipped by branches.

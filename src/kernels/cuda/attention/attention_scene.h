@@ -156,6 +156,8 @@ struct AttentionScene {
     int num_splits = 0;
     for (int begin = 0; begin < whole.kv_end; begin += split_tokens, ++num_splits) {
       AttentionItem item = whole;
+      item.range = num_splits;
+      item.num_ranges = (whole.kv_end + split_tokens - 1) / split_tokens;
       item.kv_begin = begin;
       item.kv_end = std::min(begin + split_tokens, whole.kv_end);
       item.partial = first_partial + num_splits * num_rows;

@@ -67,6 +67,18 @@ TEST_P(AttentionRows, SplitsOfEverySize_AgreeWithFloat64) {
   }
 }
 
+// 20, 257 and 300 ranges: merging takes two and three levels, with nodes of a single member.
+TEST_P(AttentionRows, MoreRangesThanAMergeTakesAtOnce_AgreeWithFloat64) {
+  for (const GpuHeads& heads : {GpuHeads{2, 1, 16}, {4, 2, 10}}) {
+    AttentionScene scene(heads, GpuKvFormat::kBF16, GpuFloat::kF16, 700, 10);
+    for (const int context : {320, 4097, 4800}) {
+      scene.add_split(scene.add_rows(scene.add_sequence(context), context - 1, 1), 1, 16);
+    }
+    scene.add_split(scene.add_rows(scene.add_sequence(350), 340, 3), 3, 16);
+    expect_agrees(scene, run_bits(scene));
+  }
+}
+
 // The early rows of the tile see nothing of the last ranges.
 TEST_P(AttentionRows, SplitPromptTile_RowsThatSeeNothingOfARangeAgree) {
   AttentionScene scene({4, 2, 32}, GpuKvFormat::kBF16, GpuFloat::kBF16, 20, 5);
@@ -132,6 +144,8 @@ TEST_P(AttentionRows, MergeOfPartialsThatSawNothing_ZerosNotNan) {
     item.kv_begin = 16 * (i + 1);
     item.kv_end = 40;
     item.partial = i;
+    item.range = i;
+    item.num_ranges = 2;
     scene.items.push_back(item);
   }
   scene.num_partials = 2;

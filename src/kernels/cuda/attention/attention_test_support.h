@@ -12,48 +12,26 @@ namespace sparrow {
 
 class AttentionTest : public GpuTest {
  protected:
-  // [rows][Nq * D] bits of x_type; rows that nothing wrote keep the pattern 0xffff, a NaN.
+  // [rows][Nq * D] bits of x_type; rows that nothing wrote keep the pattern 0xffff, a NaN. Ranges
+  // are merged by attention_combine and by the attention kernel itself; up to 16 of them give the
+  // same bits, more are merged in another order: then the latter's are returned.
   std::vector<uint16_t> run_bits(const AttentionScene& scene, bool has_matrix_units = false) {
-    const GpuHeads& heads = scene.heads;
-    const auto partials = static_cast<size_t>(scene.num_partials * heads.num_heads);
-    const GpuBuffer q = upload(scene.q), items = upload(scene.items);
-    const GpuBuffer block_ids = upload(scene.block_ids), combine = upload(scene.combine);
-    const GpuBuffer keys16 = upload(scene.keys.bf16), keys8 = upload(scene.keys.int8);
-    const GpuBuffer values16 = upload(scene.values.bf16), values8 = upload(scene.values.int8);
-    const GpuBuffer key_scales = upload(scene.keys.scales);
-    const GpuBuffer value_scales = upload(scene.values.scales);
-    const GpuBuffer partial_out = make<float>(partials * static_cast<size_t>(heads.head_dim));
-    const GpuBuffer partial_max = make<float>(partials), partial_sum = make<float>(partials);
-    // A row more in front: padding has row -1.
-    const auto width = static_cast<size_t>(heads.num_heads * heads.head_dim);
-    const GpuBuffer out = make<uint16_t>(width + scene.q.size());
-    const bool is_int8 = scene.format == GpuKvFormat::kInt8;
-    GpuAttentionArgs args;
-    args.heads = heads;
-    args.cache.format = scene.format;
-    args.cache.keys = is_int8 ? keys8.as<void>() : keys16.as<void>();
-    args.cache.values = is_int8 ? values8.as<void>() : values16.as<void>();
-    args.cache.key_scales = key_scales.as<float>();
-    args.cache.value_scales = value_scales.as<float>();
-    args.q = q.as<void>();
-    args.x_type = scene.x_type;
-    args.items = items.as<AttentionItem>();
-    args.num_items = static_cast<int32_t>(scene.items.size());
-    args.max_item_rows = scene.max_item_rows();
-    args.block_ids = block_ids.as<int32_t>();
-    args.partial_out = partial_out.as<float>();
-    args.partial_max = partial_max.as<float>();
-    args.partial_sum = partial_sum.as<float>();
-    args.out = out.as<void>(width * sizeof(uint16_t));
-    args.combine = combine.as<AttentionCombineItem>();
-    args.num_combine = static_cast<int32_t>(scene.combine.size());
+    Memory memory(*this, scene);
+    GpuAttentionArgs args = memory.args;
     args.has_matrix_units = has_matrix_units;
-    kernels().attention(stream(), args);
-    kernels().attention_combine(stream(), args);
-    std::vector<uint16_t> found = download<uint16_t>(out, width + scene.q.size());
-    const auto begin = found.begin() + static_cast<ptrdiff_t>(width);
-    EXPECT_EQ(std::count(found.begin(), begin, 0xffff), static_cast<ptrdiff_t>(width));
-    return {begin, found.end()};
+    const std::vector<uint16_t> combined = run_once(memory, args, true);
+    args.arrivals = memory.arrivals.as<int32_t>();
+    const std::vector<uint16_t> merged = run_once(memory, args, false);
+    EXPECT_EQ(run_once(memory, args, false), merged) << "the counters are not zeros again";
+    const auto most_ranges =
+        std::max_element(scene.items.begin(), scene.items.end(),
+                         [](const auto& a, const auto& b) { return a.num_ranges < b.num_ranges; });
+    if (most_ranges != scene.items.end() && most_ranges->num_ranges > 16) {
+      expect_agrees(scene, combined, has_matrix_units);
+    } else {
+      EXPECT_EQ(merged, combined);
+    }
+    return merged;
   }
 
   // The result is rounded once to x_type, relative to at most the largest |v| seen: half a step is
@@ -83,6 +61,68 @@ class AttentionTest : public GpuTest {
       }
     }
   }
+
+ private:
+  // A scene in device memory, and what its launches are told.
+  struct Memory {
+    GpuBuffer q, items, block_ids, combine, keys16, keys8, values16, values8, key_scales,
+        value_scales, partial_out, partial_max, partial_sum, arrivals, out;
+    size_t width;  // of a row
+    GpuAttentionArgs args;
+
+    Memory(AttentionTest& test, const AttentionScene& scene) {
+      const GpuHeads& heads = scene.heads;
+      const auto partials = static_cast<size_t>(scene.num_partials * heads.num_heads);
+      q = test.upload(scene.q);
+      items = test.upload(scene.items);
+      block_ids = test.upload(scene.block_ids);
+      combine = test.upload(scene.combine);
+      keys16 = test.upload(scene.keys.bf16);
+      keys8 = test.upload(scene.keys.int8);
+      values16 = test.upload(scene.values.bf16);
+      values8 = test.upload(scene.values.int8);
+      key_scales = test.upload(scene.keys.scales);
+      value_scales = test.upload(scene.values.scales);
+      partial_out = test.make<float>(partials * static_cast<size_t>(heads.head_dim));
+      partial_max = test.make<float>(partials);
+      partial_sum = test.make<float>(partials);
+      arrivals = test.upload(std::vector<int32_t>(partials));
+      // A row more in front: padding has row -1.
+      width = static_cast<size_t>(heads.num_heads * heads.head_dim);
+      out = test.make<uint16_t>(width + scene.q.size());
+      const bool is_int8 = scene.format == GpuKvFormat::kInt8;
+      args.heads = heads;
+      args.cache.format = scene.format;
+      args.cache.keys = is_int8 ? keys8.as<void>() : keys16.as<void>();
+      args.cache.values = is_int8 ? values8.as<void>() : values16.as<void>();
+      args.cache.key_scales = key_scales.as<float>();
+      args.cache.value_scales = value_scales.as<float>();
+      args.q = q.as<void>();
+      args.x_type = scene.x_type;
+      args.items = items.as<AttentionItem>();
+      args.num_items = static_cast<int32_t>(scene.items.size());
+      args.max_item_rows = scene.max_item_rows();
+      args.block_ids = block_ids.as<int32_t>();
+      args.partial_out = partial_out.as<float>();
+      args.partial_max = partial_max.as<float>();
+      args.partial_sum = partial_sum.as<float>();
+      args.out = out.as<void>(width * sizeof(uint16_t));
+      args.combine = combine.as<AttentionCombineItem>();
+      args.num_combine = static_cast<int32_t>(scene.combine.size());
+    }
+  };
+  std::vector<uint16_t> run_once(Memory& memory, const GpuAttentionArgs& args, bool combines) {
+    device().fill(memory.out.as<void>(), 0xff, memory.out.size_bytes());
+    kernels().attention(stream(), args);
+    if (combines) kernels().attention_combine(stream(), args);
+    const size_t count = memory.out.size_bytes() / sizeof(uint16_t);
+    const std::vector<uint16_t> found = download<uint16_t>(memory.out, count);
+    const auto begin = found.begin() + static_cast<ptrdiff_t>(memory.width);
+    EXPECT_EQ(std::count(found.begin(), begin, 0xffff), static_cast<ptrdiff_t>(memory.width));
+    return {begin, found.end()};
+  }
+
+ protected:
   std::vector<uint16_t> row_bits(const AttentionScene& scene, const std::vector<uint16_t>& found,
                                  int row) {
     const auto width = static_cast<ptrdiff_t>(scene.heads.num_heads * scene.heads.head_dim);

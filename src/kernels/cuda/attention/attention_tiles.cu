@@ -8,6 +8,7 @@
 //   short items  16 matrix rows; each warp takes 16 keys of a tile, and the warps' partial results
 //                are merged at the end, in order (decode: 6 heads of one row fill 6 of 16 rows)
 #include "kernels/cuda/attention/attention_launchers.h"
+#include "kernels/cuda/attention/attention_merge.cuh"
 #include "kernels/cuda/attention/attention_result.cuh"
 #include "kernels/cuda/attention/kv_tile.cuh"
 #include "kernels/cuda/attention/mma_fragments.cuh"
@@ -227,10 +228,16 @@ __device__ __forceinline__ void merge_warps(const GpuAttentionArgs& args, const 
   }
 }
 
+// Blocks that a multiprocessor must have registers for: merging at the end, which is rare and
+// short, would take more than the loop over the keys and leave room for fewer.
+template <int D, int kRowWarps>
+inline constexpr int kBlocksAtOnce = (kRowWarps == 1 ? 3 : 2) + (D == 64 ? 1 : 0);
+
 template <typename X, typename Element, int D, int kRowWarps>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, (kBlocksAtOnce<D, kRowWarps>))
     attention_tiles_kernel(const GpuAttentionArgs args) {
   using Shape = BlockShape<kRowWarps>;
+  let_next_kernel_start();
   const AttentionItem item = args.items[blockIdx.x];
   const bool is_long = item.num_rows >= kMinLongRows;
   const int group = args.heads.num_heads / args.heads.num_kv_heads;
@@ -243,24 +250,34 @@ __global__ void __launch_bounds__(kTileThreads)
       warp / Shape::kKeyWarps * kMmaRows + static_cast<int>(threadIdx.x) % kWarpSize / 4;
   const LaneRow rows[2] = {lane_row(args, item, kv_head, first_matrix_row + row_in_block),
                            lane_row(args, item, kv_head, first_matrix_row + row_in_block + 8)};
-  const int last_row = (min(first_matrix_row + Shape::kRows, num_matrix_rows) - 1) / group;
+  const int num_rows_here = min(Shape::kRows, num_matrix_rows - first_matrix_row);
+  const int last_row = (first_matrix_row + num_rows_here - 1) / group;
   const int kv_end = visible_end(item, last_row);  // of all rows of the block
 
   KvTile<X, D> tile;
   CopyQueue queue;
   const KvSource<Element> source(args, item, kv_head, kv_end);
-  unsigned q[D / 16][4];
-  load_query<X, D>(args, item, rows, q);
+  // Keys and values of a row's earlier positions are older than the step; what this step stores
+  // lies behind them. In a step with prompts that is not so: other tiles of the span come first.
+  const bool is_old = args.max_item_rows == 1 && item.kv_end <= item.first_position;
+  if (!is_old) wait_for_earlier_kernels();
   float out[D / 8][4] = {};
   Softmax softmax;
   const int warp_key = warp % Shape::kKeyWarps * Shape::kWarpKeys;
   tile.stage_keys(source, item.kv_begin, queue);
   queue.commit();
+  tile.stage_values(source, item.kv_begin, queue);
+  queue.commit();
+  if (is_old) wait_for_earlier_kernels();
+  unsigned q[D / 16][4];
+  load_query<X, D>(args, item, rows, q);
   for (int begin = item.kv_begin; begin < kv_end; begin += kTileKeys) {
     float scores[2 * Shape::kKeySteps][4], rescale[2];
-    __syncthreads();  // the values of the tile before are used
-    tile.stage_values(source, begin, queue);
-    queue.commit();
+    if (begin != item.kv_begin) {
+      __syncthreads();  // the values of the tile before are used
+      tile.stage_values(source, begin, queue);
+      queue.commit();
+    }
     queue.wait_but<1>();  // the keys
     __syncthreads();
     compute_scores<X, D, Shape::kKeySteps>(q, tile, warp_key, sizeof(Element) == 1, scores);
@@ -278,6 +295,7 @@ __global__ void __launch_bounds__(kTileThreads)
   } else {
     merge_warps<X, D>(args, item, kv_head, first_matrix_row, softmax, out);
   }
+  merge_if_last<X, kTileThreads>(args, item, kv_head, first_matrix_row, num_rows_here);
 }
 
 template <typename X, typename Element, int D, int kRowWarps>
@@ -288,8 +306,8 @@ void launch_shape(GpuStream stream, const GpuAttentionArgs& args, int max_rows) 
   const dim3 grid{static_cast<unsigned>(args.num_items),
                   static_cast<unsigned>(args.heads.num_kv_heads),
                   static_cast<unsigned>((max_rows * group + kRows - 1) / kRows)};
-  launch(stream, grid, dim3{kTileThreads}, kSharedBytes,
-         attention_tiles_kernel<X, Element, D, kRowWarps>, args);
+  launch_overlapped(stream, grid, dim3{kTileThreads}, kSharedBytes,
+                    attention_tiles_kernel<X, Element, D, kRowWarps>, args);
 }
 
 // Each launch leaves the items of the other.

@@ -97,8 +97,16 @@ struct KvTile {
     constexpr int kKeysAtOnce = kTileThreads / kSlices;
     const int slice = static_cast<int>(threadIdx.x) % kSlices * kSlice;
     const int first_key = static_cast<int>(threadIdx.x) / kSlices;
-    for (int key = first_key; key < kTileKeys; key += kKeysAtOnce) {
-      const int64_t token = source.token_at(begin + key);
+    // All of the table first: a copy in between would make each look-up wait for the one before.
+    int64_t tokens[kTileKeys / kKeysAtOnce];
+#pragma unroll
+    for (int i = 0; i < kTileKeys / kKeysAtOnce; ++i) {
+      tokens[i] = source.token_at(begin + first_key + i * kKeysAtOnce);
+    }
+#pragma unroll
+    for (int i = 0; i < kTileKeys / kKeysAtOnce; ++i) {
+      const int key = first_key + i * kKeysAtOnce;
+      const int64_t token = tokens[i];
       const Element* row = cache + max(token, int64_t{0}) * D;
       X* to = tile + key * kTileStride<D> + slice;
       if constexpr (std::is_same_v<X, Element>) {

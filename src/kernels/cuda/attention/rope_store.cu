@@ -1,7 +1,7 @@
 // Rotation of q and k (rotary embeddings, Su et al. 2021, halves paired as transformers pairs them)
 // and the store of k and v into the paged cache: one warp a head of a row, a lane the pairs
 // lane, lane + 32 ... of it.
-#include "kernels/cuda/attention/kv_slice.cuh"
+#include "kernels/cuda/attention/rope_pair.cuh"
 #include "kernels/cuda/gpu_floats.cuh"
 #include "kernels/cuda/gpu_kernels.h"
 #include "kernels/cuda/gpu_launchers.h"
@@ -29,15 +29,11 @@ __device__ __forceinline__ HeadPairs load_pairs(const float* head, int half, int
   return pairs;
 }
 
-// q * cos + rotate_half(q) * sin, each product and sum rounded, as transformers computes it.
 __device__ __forceinline__ void rotate(HeadPairs& pairs, const float* rope, int half, int lane) {
   for (int p = 0; p < kMaxPairs; ++p) {
     const int i = lane + p * kWarpSize;
     if (i >= half) continue;
-    const float cosine = rope[i], sine = rope[half + i];
-    const float low = pairs.low[p], high = pairs.high[p];
-    pairs.low[p] = __fsub_rn(__fmul_rn(low, cosine), __fmul_rn(high, sine));
-    pairs.high[p] = __fadd_rn(__fmul_rn(high, cosine), __fmul_rn(low, sine));
+    rotate_pair(pairs.low[p], pairs.high[p], rope[i], rope[half + i]);
   }
 }
 
@@ -86,6 +82,7 @@ __device__ __forceinline__ void store_int8(const HeadPairs& pairs, int8_t* out, 
 
 template <typename X>
 __global__ void __launch_bounds__(kWarps* kWarpSize) rope_store_kernel(const RopeStoreArgs args) {
+  start_after_earlier_kernels();
   const GpuHeads heads = args.heads;
   const int row = static_cast<int>(blockIdx.x);
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
@@ -105,9 +102,8 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) rope_store_kernel(const Rop
     store_rounded(pairs, q, half, lane);
     return;
   }
-  const bool is_value = head >= first_value_head;
-  const int kv_head = head - (is_value ? first_value_head : heads.num_heads);
-  const int64_t token = kv_token(cell / kGpuBlockTokens, cell % kGpuBlockTokens, kv_head, heads);
+  const bool is_value = is_value_head(heads, head);
+  const int64_t token = cached_head(heads, head, cell);
   void* cache = is_value ? args.cache.values : args.cache.keys;
   if (args.cache.format == GpuKvFormat::kBF16) {
     store_rounded(pairs, static_cast<BF16*>(cache) + token * heads.head_dim, half, lane);
@@ -126,9 +122,9 @@ void rope_store(GpuStream stream, const RopeStoreArgs& args) {
   const dim3 grid{static_cast<unsigned>(args.num_rows),
                   static_cast<unsigned>((num_heads + kWarps - 1) / kWarps)};
   if (args.x_type == GpuFloat::kBF16) {
-    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<BF16>, args);
+    launch_overlapped(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<BF16>, args);
   } else {
-    launch(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<F16>, args);
+    launch_overlapped(stream, grid, dim3{kWarps * kWarpSize}, 0, rope_store_kernel<F16>, args);
   }
 }
 

@@ -6,20 +6,11 @@
 namespace sparrow::SPARROW_GPU_NAMESPACE {
 namespace {
 
-bool is_aligned(const void* memory) { return reinterpret_cast<uintptr_t>(memory) % 16 == 0; }
-
-void run(GpuStream stream, const LinearWork& work, bool has_matrix_units) {
+void run(GpuStream stream, const LinearWork& work, const LinearShape& shape) {
   if (work.num_rows == 0 || work.matrix.rows == 0) return;
-  LinearShape shape;
-  shape.format = work.matrix.format;
-  shape.cols = work.matrix.cols;
-  shape.group = work.matrix.group;
-  shape.num_x_rows = work.num_rows;
-  shape.x_type = work.x_type;
-  shape.has_matrix_units = has_matrix_units;
-  shape.is_aligned = is_aligned(work.x) && is_aligned(work.matrix.values) &&
-                     (!work.is_gated || is_aligned(work.up.values));
   switch (choose_linear_kernel(shape)) {
+    case LinearKernel::kFewRows:
+      return run_few_rows(stream, work);
     case LinearKernel::kRowDots:
       return run_row_dots(stream, work);
     case LinearKernel::kRowDotsByValue:
@@ -31,19 +22,30 @@ void run(GpuStream stream, const LinearWork& work, bool has_matrix_units) {
   }
 }
 
-}  // namespace
-
-void linear(GpuStream stream, const LinearArgs& args) {
+LinearWork work_of(const LinearArgs& args) {
   LinearWork work;
   work.matrix = args.matrix;
   work.x = args.x;
+  work.norm = args.norm;
+  work.card = args.card;
   work.x_type = args.x_type;
   work.num_rows = args.num_rows;
   work.bias = args.bias;
   work.out = args.out;
   work.out_stride = args.out_stride;
   work.add_to_out = args.add_to_out;
-  run(stream, work, args.has_matrix_units);
+  work.tiles = args.tiles;
+  return work;
+}
+
+}  // namespace
+
+void linear(GpuStream stream, const LinearArgs& args) {
+  run(stream, work_of(args), linear_shape(args));
+}
+
+void linear_rope_store(GpuStream stream, const LinearArgs& args, const RopeStoreArgs& rope) {
+  if (args.num_rows > 0) run_few_rows_rope(stream, work_of(args), rope);
 }
 
 void gated_linear(GpuStream stream, const GatedLinearArgs& args) {
@@ -51,12 +53,15 @@ void gated_linear(GpuStream stream, const GatedLinearArgs& args) {
   work.matrix = args.gate;
   work.up = args.up;
   work.x = args.x;
+  work.norm = args.norm;
+  work.card = args.card;
   work.x_type = args.x_type;
   work.num_rows = args.num_rows;
   work.out = args.out;
   work.out_stride = args.gate.rows;
   work.is_gated = true;
-  run(stream, work, args.has_matrix_units);
+  work.tiles = args.tiles;
+  run(stream, work, linear_shape(args));
 }
 
 }  // namespace sparrow::SPARROW_GPU_NAMESPACE

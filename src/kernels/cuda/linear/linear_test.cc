@@ -12,8 +12,10 @@ class Linear : public LinearTest {
   std::vector<float> run(const GpuMatrix& matrix, GpuFloat x_type, const std::vector<uint16_t>& x,
                          int32_t num_rows, bool has_matrix_units,
                          const std::vector<float>* bias = nullptr,
-                         const std::vector<float>* residual = nullptr) {
+                         const std::vector<float>* residual = nullptr,
+                         LinearTiles tiles = LinearTiles::kByRows) {
     LinearArgs args;
+    args.tiles = tiles;
     args.matrix = matrix;
     const GpuBuffer x_gpu = upload(x);
     const GpuBuffer bias_gpu = bias != nullptr ? upload(*bias) : GpuBuffer();
@@ -27,6 +29,8 @@ class Linear : public LinearTest {
     args.out = out.as<float>();
     args.add_to_out = residual != nullptr;
     args.has_matrix_units = has_matrix_units;
+    // Few rows: the kernel that knows the card, with many tiles a block.
+    if (has_matrix_units) args.card = {3, 227 << 10};
     kernels().linear(stream(), args);
     return download<float>(out, count);
   }
@@ -41,7 +45,6 @@ class Linear : public LinearTest {
     const Product expected = exact_product(packed.host_matrix(), x_type, x, most);
     for (const int32_t num_rows : row_counts) {
       for (const bool units : {false, true}) {
-        if (units && num_rows <= kMaxRowDots) continue;  // the same kernel
         SCOPED_TRACE(std::string(weights.name) + ", " + std::to_string(rows) + " x " +
                      std::to_string(cols) + ", rows of x " + std::to_string(num_rows) +
                      (units ? ", matrix units" : ""));
@@ -153,6 +156,23 @@ TEST_P(Linear, OtherRows_ChangeNoBit) {
               << weights.name << ", rows of x " << count;
         }
       }
+    }
+  }
+}
+
+// A larger tile is the same sums in the same order, at the edges too.
+TEST_P(Linear, TilesOfMatrixUnits_ChangeNoBit) {
+  for (const WeightCase& weights : weight_cases()) {
+    const PackedWeights packed = pack(weights, 150, 320, 3);
+    const DeviceWeights on_device = to_device(packed);
+    const std::vector<uint16_t> x = random_x(GpuFloat::kBF16, 140 * 320, 4);
+    const std::vector<float> bias = random_floats(150, 6);
+    const std::vector<float> expected = run(on_device.matrix, GpuFloat::kBF16, x, 140, true, &bias);
+    for (const LinearTiles tiles : {LinearTiles::k128By64, LinearTiles::k128By128}) {
+      const std::vector<float> found =
+          run(on_device.matrix, GpuFloat::kBF16, x, 140, true, &bias, nullptr, tiles);
+      EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0)
+          << weights.name << ", tiles " << static_cast<int>(tiles);
     }
   }
 }

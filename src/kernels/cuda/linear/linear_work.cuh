@@ -2,6 +2,7 @@
 // LinearWork: what every kernel of a product gets, and how it reads one weight and writes one
 // result. For this folder.
 
+#include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_floats.cuh"
 #include "kernels/cuda/gpu_linear.h"
 #include "kernels/cuda/linear/int4_order.h"
@@ -13,6 +14,8 @@ struct LinearWork {
   GpuMatrix matrix;
   GpuMatrix up;
   const void* x = nullptr;
+  InputNorm norm;
+  LinearCard card;
   GpuFloat x_type = GpuFloat::kBF16;
   int32_t num_rows = 0;  // of x
   const float* bias = nullptr;
@@ -20,9 +23,12 @@ struct LinearWork {
   int32_t out_stride = 0;
   bool add_to_out = false;
   bool is_gated = false;
+  LinearTiles tiles = LinearTiles::kByRows;
 };
 
 // One source each; choose_linear_kernel() says which fits.
+void run_few_rows(GpuStream stream, const LinearWork& work);
+void run_few_rows_rope(GpuStream stream, const LinearWork& work, const RopeStoreArgs& rope);
 void run_row_dots(GpuStream stream, const LinearWork& work);
 void run_row_dots_by_value(GpuStream stream, const LinearWork& work);
 void run_tiles(GpuStream stream, const LinearWork& work);

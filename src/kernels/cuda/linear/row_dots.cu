@@ -181,6 +181,7 @@ template <typename Format, typename X, int kNumX, int kRows, bool kGated>
 __global__ void __launch_bounds__(kThreads)
     row_dots_kernel(const LinearWork work, int group_shift, bool is_split) {
   __shared__ float shared[kWarps][kRows * kNumX];
+  start_after_earlier_kernels();
   const int warp = static_cast<int>(threadIdx.x / kWarpSize);
   const int lane = static_cast<int>(threadIdx.x % kWarpSize);
   // Split: the warps of a block share its rows, and with them the inputs.
@@ -298,8 +299,8 @@ void launch_for(GpuStream stream, const LinearWork& work) {
   const bool is_split =
       work.matrix.rows <= kMaxSplitRows && work.matrix.cols / Format::kInputs >= kMinSplitPieces;
   const unsigned blocks = blocks_for(work.matrix.rows, kOutputs, is_split ? 1 : kWarps);
-  launch(stream, dim3{blocks}, dim3{kThreads}, 0, row_dots_kernel<Format, X, kNumX, kRows, kGated>,
-         work, shift, is_split);
+  launch_overlapped(stream, dim3{blocks}, dim3{kThreads}, 0,
+                    row_dots_kernel<Format, X, kNumX, kRows, kGated>, work, shift, is_split);
 }
 
 template <typename Format, typename X, bool kGated>

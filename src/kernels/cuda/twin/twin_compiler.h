@@ -10,6 +10,7 @@
 #include <functional>
 #include <type_traits>
 
+#include "base/check.h"
 #include "kernels/cuda/gpu_stream.h"
 #include "kernels/cuda/twin/twin_block.h"
 #include "kernels/cuda/twin/twin_queue.h"
@@ -174,6 +175,15 @@ inline int __clz(int value) { return std::countl_zero(static_cast<unsigned>(valu
 inline int __ffs(int value) {
   return value == 0 ? 0 : std::countr_zero(static_cast<unsigned>(value)) + 1;
 }
+// Byte i of the result is the one of b:a that nibble i of the selector names.
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+  const uint64_t bytes = uint64_t{b} << 32 | a;
+  unsigned out = 0;
+  for (int i = 0; i < 4; ++i) {
+    out |= static_cast<unsigned>(bytes >> (8 * (selector >> (4 * i) & 7u)) & 0xffu) << (8 * i);
+  }
+  return out;
+}
 inline int __dp4a(int a, int b, int c) {
   for (int i = 0; i < 4; ++i) {
     c += static_cast<int8_t>(a >> (8 * i)) * static_cast<int8_t>(b >> (8 * i));
@@ -182,6 +192,14 @@ inline int __dp4a(int a, int b, int c) {
 }
 template <typename T>
 T __ldg(const T* address) {
+  return *address;
+}
+template <typename T>
+T __ldcs(const T* address) {
+  return *address;
+}
+template <typename T>
+T __ldcg(const T* address) {
   return *address;
 }
 using std::fmaf;
@@ -199,6 +217,24 @@ void launch(GpuStream stream, Dim3 grid, Dim3 block, size_t shared_bytes,
     run_grid(grid, block, shared_bytes, body, &call);
   };
   static_cast<TwinQueue*>(stream.handle)->add(run);
+}
+
+// Kernels run one after the other here; but one that is launched to overlap must have waited.
+inline thread_local bool tls_has_waited = false;
+inline void wait_for_earlier_kernels() { tls_has_waited = true; }
+inline void let_next_kernel_start() {}
+inline void prefetch_to_l2(const void*) {}
+
+template <typename... Parameters, typename... Arguments>
+void launch_overlapped(GpuStream stream, Dim3 grid, Dim3 block, size_t shared_bytes,
+                       void (*kernel)(Parameters...), const Arguments&... arguments) {
+  if (!stream.overlaps_launches) {
+    return launch(stream, grid, block, shared_bytes, kernel, arguments...);
+  }
+  auto* queue = static_cast<TwinQueue*>(stream.handle);
+  queue->add([] { tls_has_waited = false; });
+  launch(stream, grid, block, shared_bytes, kernel, arguments...);
+  queue->add([] { CHECK(tls_has_waited && "a kernel that overlaps waits for those before it"); });
 }
 
 }  // namespace sparrow::gpu_twin

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/gpu_kernels.h"
+#include "kernels/cuda/products/cublas_lt.h"
 #include "kernels/cuda/twin/twin_block.h"
 #include "kernels/cuda/twin/twin_queue.h"
 
@@ -100,6 +101,13 @@ class TwinDevice final : public GpuDevice, public TwinQueue {
   }
   void launch(GpuGraph& graph) override {
     for (const auto& work : static_cast<TwinGraph&>(graph).work) add(work);
+  }
+
+  // A stand-in that a test brings along, which queues its work here.
+  Result<std::unique_ptr<GpuProductLibrary>> open_product_library(
+      const std::string& path) override {
+    if (path.empty()) return unavailable("the host twin has no library of products");
+    return open_cublas_lt(stream(), path);
   }
 
   void add(std::function<void()> work) override {

@@ -1,0 +1,333 @@
+#include "model/cuda/product_trials.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <random>
+
+#include "base/log.h"
+#include "tensor/half.h"
+
+namespace sparrow {
+namespace {
+
+constexpr LinearTiles kTiles[] = {LinearTiles::kByRows, LinearTiles::k128By64,
+                                  LinearTiles::k128By128};
+constexpr int kMostWays = 6;     // of the library, for one product
+constexpr int kMostInGraph = 8;  // products, each with another layer's weights
+constexpr int kRuns = 3;         // timed; the fastest counts
+// As between our kernels and PyTorch (gpu_executor_test.cc): sums of 16-bit products in another
+// order, gate and up rounded to 16 bits once more, expanded integers likewise.
+constexpr double kMostError = 1e-2;
+// Random inputs in memory, repeated; odd, so that rows differ.
+constexpr size_t kPatternValues = 65521;
+
+using Clock = std::chrono::steady_clock;
+
+class Trials {
+ public:
+  Trials(const ProductTrialScene& scene, GpuProductLibrary* library, GpuProducts& products)
+      : scene_(scene), library_(library), products_(products) {}
+
+  Result<std::string> run();
+
+ private:
+  // One product of a layer with what the table says now.
+  using Queue = std::function<void(int32_t num_rows, int32_t layer)>;
+
+  Queue queue_of(ProductSite site);
+  const void* input_of(ProductSite site) const;
+  int32_t width_of(ProductSite site) const;
+  std::byte* output_of(ProductSite site) const;
+  int64_t output_row_bytes(ProductSite site) const;
+  bool describe(ProductSite site, int32_t num_rows, GpuProduct& product) const;
+  Status fill_inputs(ProductSite site, int32_t num_rows);
+  Result<double> time_us(const Queue& queue, int32_t num_rows);
+  Result<std::vector<float>> result_rows(ProductSite site, const Queue& queue, int32_t num_rows);
+  Result<double> try_tiles(ProductSite site, const Queue& queue, int32_t num_rows);
+  Status try_library(ProductSite site, const Queue& queue, const GpuProduct& product,
+                     double own_us);
+  Status try_rows(ProductSite site, int32_t num_rows);
+
+  const ProductTrialScene& scene_;
+  GpuProductLibrary* const library_;  // null: our tiles only
+  GpuProducts& products_;
+  std::vector<uint16_t> pattern_;
+  // Of the site at hand: rows from which on the library wins, and by how much at the most rows.
+  int32_t first_rows_ = 0;
+  double last_gain_ = 0;
+};
+
+int32_t num_layers_of(const GpuWeights& weights) {
+  return static_cast<int32_t>(weights.layers.size());
+}
+
+Trials::Queue Trials::queue_of(ProductSite site) {
+  const auto linear = [this, site](const GpuMatrix& matrix, const float* bias, float* out,
+                                   int32_t num_rows) {
+    LinearArgs args;
+    args.matrix = matrix;
+    args.x = input_of(site);
+    args.x_type = scene_.type;
+    args.num_rows = num_rows;
+    args.bias = bias;
+    args.out = out;
+    args.out_stride = matrix.rows;
+    args.add_to_out = site == ProductSite::kO || site == ProductSite::kDown;
+    args.has_matrix_units = scene_.device.info().has_bf16_matrix_units();
+    products_.linear(scene_.device.stream(), site, args);
+  };
+  return [this, site, linear](int32_t num_rows, int32_t index) {
+    const GpuLayerWeights& layer = scene_.weights.layers[static_cast<size_t>(index)];
+    switch (site) {
+      case ProductSite::kQkv:
+        return linear(layer.qkv.front(), layer.qkv_bias, scene_.workspace.qkv, num_rows);
+      case ProductSite::kO:
+        return linear(layer.o, nullptr, scene_.workspace.x, num_rows);
+      case ProductSite::kDown:
+        return linear(layer.down, nullptr, scene_.workspace.x, num_rows);
+      case ProductSite::kHead:
+        return linear(scene_.weights.head, nullptr, scene_.logits, num_rows);
+      case ProductSite::kGateUp:
+        break;
+    }
+    GatedLinearArgs args;
+    args.gate = layer.gate;
+    args.up = layer.up;
+    args.x = input_of(site);
+    args.x_type = scene_.type;
+    args.num_rows = num_rows;
+    args.out = scene_.workspace.activated;
+    args.has_matrix_units = scene_.device.info().has_bf16_matrix_units();
+    products_.gated(scene_.device.stream(), args);
+  };
+}
+
+const void* Trials::input_of(ProductSite site) const {
+  const GpuWorkspace& workspace = scene_.workspace;
+  switch (site) {
+    case ProductSite::kO:
+      return workspace.attended;
+    case ProductSite::kDown:
+      return workspace.activated;
+    case ProductSite::kHead:
+      return workspace.logit_inputs;
+    default:
+      return workspace.hidden;
+  }
+}
+
+int32_t Trials::width_of(ProductSite site) const {
+  if (site == ProductSite::kO) return scene_.config.q_size();
+  return site == ProductSite::kDown ? scene_.config.intermediate_size : scene_.config.hidden_size;
+}
+
+std::byte* Trials::output_of(ProductSite site) const {
+  const GpuWorkspace& workspace = scene_.workspace;
+  switch (site) {
+    case ProductSite::kQkv:
+      return reinterpret_cast<std::byte*>(workspace.qkv);
+    case ProductSite::kGateUp:
+      return static_cast<std::byte*>(workspace.activated);
+    case ProductSite::kHead:
+      return reinterpret_cast<std::byte*>(scene_.logits);
+    default:
+      return reinterpret_cast<std::byte*>(workspace.x);
+  }
+}
+
+int64_t Trials::output_row_bytes(ProductSite site) const {
+  const ModelConfig& config = scene_.config;
+  constexpr int64_t kFloat = 4, kHalf = 2;
+  switch (site) {
+    case ProductSite::kQkv:
+      return kFloat * (config.q_size() + 2 * config.kv_size());
+    case ProductSite::kGateUp:
+      return kHalf * config.intermediate_size;
+    case ProductSite::kHead:
+      return kFloat * config.vocab_size;
+    default:
+      return kFloat * config.hidden_size;
+  }
+}
+
+// Of the first layer; others may differ, which GpuProducts sees.
+bool Trials::describe(ProductSite site, int32_t num_rows, GpuProduct& product) const {
+  const GpuLayerWeights& layer = scene_.weights.layers.front();
+  const GpuMatrix* matrix = &layer.gate;
+  if (site == ProductSite::kQkv) matrix = &layer.qkv.front();
+  if (site == ProductSite::kO) matrix = &layer.o;
+  if (site == ProductSite::kDown) matrix = &layer.down;
+  if (site == ProductSite::kHead) matrix = &scene_.weights.head;
+  const GpuMatrix* up = site == ProductSite::kGateUp ? &layer.up : nullptr;
+  return GpuProducts::describe(site, *matrix, up, scene_.type, num_rows, product);
+}
+
+Status Trials::fill_inputs(ProductSite site, int32_t num_rows) {
+  auto* to = static_cast<std::byte*>(const_cast<void*>(input_of(site)));
+  const auto total = static_cast<size_t>(num_rows) * static_cast<size_t>(width_of(site)) * 2;
+  const size_t piece = pattern_.size() * sizeof(uint16_t);
+  for (size_t begin = 0; begin < total; begin += piece) {
+    RETURN_IF_ERROR(
+        scene_.staging.upload(to + begin, pattern_.data(), std::min(piece, total - begin)));
+  }
+  return ok_status();
+}
+
+// Of one product. Replayed from a graph: launches cost nothing, and capturing is proven to work.
+Result<double> Trials::time_us(const Queue& queue, int32_t num_rows) {
+  GpuDevice& device = scene_.device;
+  queue(num_rows, 0);  // loads the code, which a capture may forbid
+  RETURN_IF_ERROR(device.synchronize());
+  RETURN_IF_ERROR(device.begin_capture());
+  const int32_t count = std::min(kMostInGraph, num_layers_of(scene_.weights));
+  for (int32_t layer = 0; layer < count; ++layer) queue(num_rows, layer);
+  ASSIGN_OR_RETURN(const std::unique_ptr<GpuGraph> graph, device.end_capture());
+  double best_us = std::numeric_limits<double>::infinity();
+  for (int run = 0; run <= kRuns; ++run) {
+    const Clock::time_point begin = Clock::now();
+    device.launch(*graph);
+    RETURN_IF_ERROR(device.synchronize());
+    const std::chrono::duration<double, std::micro> elapsed = Clock::now() - begin;
+    if (run > 0) best_us = std::min(best_us, elapsed.count());  // the first warms up
+  }
+  return best_us / count;
+}
+
+// The first and the last row that the product computes.
+Result<std::vector<float>> Trials::result_rows(ProductSite site, const Queue& queue,
+                                               int32_t num_rows) {
+  GpuDevice& device = scene_.device;
+  const bool adds = site == ProductSite::kO || site == ProductSite::kDown;
+  const int64_t row_bytes = output_row_bytes(site);
+  const int64_t last = (num_rows - 1) * row_bytes;
+  std::byte* out = output_of(site);
+  const auto bytes = static_cast<size_t>(row_bytes);
+  ASSIGN_OR_RETURN(const GpuBuffer pinned,
+                   GpuBuffer::create(device, 2 * bytes, GpuBuffer::Kind::kPinned));
+  device.fill(out, adds ? 0 : 0xff, static_cast<size_t>(last) + bytes);  // 0xff: NaN
+  queue(num_rows, 0);
+  device.copy_to_host(pinned.as<void>(), out, bytes);
+  device.copy_to_host(pinned.as<void>(bytes), out + last, bytes);
+  RETURN_IF_ERROR(device.synchronize());
+  std::vector<float> values;
+  if (site != ProductSite::kGateUp) {
+    values.assign(pinned.as<float>(), pinned.as<float>() + 2 * bytes / sizeof(float));
+    return values;
+  }
+  for (size_t i = 0; i < 2 * bytes / sizeof(uint16_t); ++i) {
+    const uint16_t bits = pinned.as<uint16_t>()[i];
+    values.push_back(scene_.type == GpuFloat::kBF16 ? float_from_bf16(bits) : float_from_f16(bits));
+  }
+  return values;
+}
+
+// ||a - b|| / ||b||; NaN compares as an error.
+double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double d = double{a[i]} - double{b[i]};
+    difference += d * d;
+    norm += double{b[i]} * double{b[i]};
+  }
+  return std::sqrt(difference / std::max(norm, 1e-30));
+}
+
+// The tiles that are fastest stay set.
+Result<double> Trials::try_tiles(ProductSite site, const Queue& queue, int32_t num_rows) {
+  double best_us = std::numeric_limits<double>::infinity();
+  LinearTiles best = LinearTiles::kByRows;
+  for (const LinearTiles tiles : kTiles) {
+    products_.set_tiles(site, num_rows, tiles);
+    ASSIGN_OR_RETURN(const double us, time_us(queue, num_rows));
+    if (us >= best_us) continue;
+    best_us = us;
+    best = tiles;
+  }
+  products_.set_tiles(site, num_rows, best);
+  return best_us;
+}
+
+// Leaves the fastest way of the library in the table if it wins and is right.
+Status Trials::try_library(ProductSite site, const Queue& queue, const GpuProduct& product,
+                           double own_us) {
+  const int32_t num_rows = product.num_x_rows;
+  double best_us = std::numeric_limits<double>::infinity();
+  std::unique_ptr<GpuProductPlan> best;
+  for (std::unique_ptr<GpuProductPlan>& way : library_->find(product, kMostWays)) {
+    products_.set_plan(site, num_rows, std::move(way));
+    const Result<double> way_us = time_us(queue, num_rows);
+    std::unique_ptr<GpuProductPlan> tried = products_.take_plan(site, num_rows);
+    // A way that fails was dropped by the table itself.
+    if (tried == nullptr || !way_us.ok() || *way_us >= best_us) continue;
+    best_us = *way_us;
+    best = std::move(tried);
+  }
+  if (best == nullptr || best_us > scene_.margin * own_us) return ok_status();
+  ASSIGN_OR_RETURN(const std::vector<float> expected, result_rows(site, queue, num_rows));
+  products_.set_plan(site, num_rows, std::move(best));
+  ASSIGN_OR_RETURN(const std::vector<float> found, result_rows(site, queue, num_rows));
+  const double error = relative_error(found, expected);
+  if (!(error <= kMostError)) {
+    log_warning("{} of {} rows: the library's result is off by {:.1e}, our own kernel computes it",
+                product_site_name(site), num_rows, error);
+    products_.set_plan(site, num_rows, nullptr);
+    return ok_status();
+  }
+  log_debug("{} of {} rows: our kernel {:.1f} us, the library {:.1f} us", product_site_name(site),
+            num_rows, own_us, best_us);
+  if (first_rows_ == 0) first_rows_ = num_rows;
+  last_gain_ = own_us / best_us;
+  return ok_status();
+}
+
+Status Trials::try_rows(ProductSite site, int32_t num_rows) {
+  if (site == ProductSite::kQkv && scene_.weights.layers.front().qkv.size() != 1) {
+    return ok_status();
+  }
+  const Queue queue = queue_of(site);
+  ASSIGN_OR_RETURN(const double own_us, try_tiles(site, queue, num_rows));
+  GpuProduct product;
+  if (library_ == nullptr || !describe(site, num_rows, product)) return ok_status();
+  return try_library(site, queue, product, own_us);
+}
+
+Result<std::string> Trials::run() {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  pattern_.resize(kPatternValues);
+  for (uint16_t& bits : pattern_) {
+    const float value = normal(random);
+    bits = scene_.type == GpuFloat::kBF16 ? bf16_from_float(value) : f16_from_float(value);
+  }
+  const Clock::time_point begin = Clock::now();
+  std::vector<std::string> taken;
+  for (const ProductSite site : kProductSites) {
+    first_rows_ = 0;
+    const std::vector<int32_t> all_rows = products_.rows_of(site);
+    if (!all_rows.empty()) RETURN_IF_ERROR(fill_inputs(site, all_rows.back()));
+    for (const int32_t num_rows : all_rows) RETURN_IF_ERROR(try_rows(site, num_rows));
+    if (first_rows_ == 0) continue;
+    taken.push_back(fmt::format("{} from {} rows on ({:.1f} times as fast for the most)",
+                                product_site_name(site), first_rows_, last_gain_));
+  }
+  const std::chrono::duration<double> elapsed = Clock::now() - begin;
+  if (library_ == nullptr) return fmt::format("Products were tried for {:.1f} s", elapsed.count());
+  return fmt::format(
+      "Products were tried for {:.1f} s; {} computes {}", elapsed.count(), library_->name(),
+      taken.empty() ? "none: our kernels are faster" : fmt::format("{}", fmt::join(taken, "; ")));
+}
+
+}  // namespace
+
+Result<std::string> choose_products(const ProductTrialScene& scene, GpuProductLibrary* library,
+                                    GpuProducts& products) {
+  return Trials(scene, library, products).run();
+}
+
+}  // namespace sparrow
