@@ -1,10 +1,11 @@
 // What the host does in a step of the engine: plan, commit, text, events, metrics. The executor
 // computes nothing, so the time of a step is what a GPU would stand still for when the loop waits
-// for each step, and what overlapping steps can hide.
+// for each step, and what two steps in flight hide.
 //
 //   build/release/src/engine/engine_engine_bench --benchmark_filter=generate/64
 #include <benchmark/benchmark.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -24,24 +25,26 @@ constexpr int kMaxOutputTokens = 4000;
 // Constant time a row: every row gives the same letter.
 class IdleExecutor final : public Executor {
  public:
+  explicit IdleExecutor(int max_steps) : max_steps_(max_steps) {}
   ExecutorLimits limits() const override {
     return {.block_tokens = 16,
             .num_blocks = 256 * 260,
             .num_slots = kMaxSequences,
             .max_batch_tokens = 16384,
             .max_context_tokens = 8192,
-            .vocab_size = kVocab};
+            .vocab_size = kVocab,
+            .max_steps_in_flight = max_steps_};
   }
   Status load(TensorSource&) override { return ok_status(); }
   Ticket begin(const BatchPlan& plan) override {
-    plan_ = &plan;
+    plans_[plan.step % 2] = &plan;
     return plan.step;
   }
   void sample(Ticket, const TokenMasks&) override {}
   const StepResult& wait(Ticket ticket) override {
     result_.clear();
     result_.step = ticket;
-    for (const Span& span : plan_->spans) {
+    for (const Span& span : plans_[ticket % 2]->spans) {
       const auto begin = static_cast<int32_t>(result_.tokens.size());
       if (span.num_logit_rows > 0) result_.tokens.push_back({.id = 'a' - '!'});
       result_.spans.push_back({begin, span.num_logit_rows});
@@ -52,7 +55,8 @@ class IdleExecutor final : public Executor {
   void release(SlotId) override {}
 
  private:
-  const BatchPlan* plan_ = nullptr;
+  const int max_steps_;
+  std::array<const BatchPlan*, 2> plans_{};
   StepResult result_;
 };
 
@@ -83,11 +87,12 @@ Request request_of(uint64_t id) {
   return request;
 }
 
-// One iteration is one step in which so many sequences get a token each.
+// One iteration is one step in which so many sequences get a token each. The second argument: steps
+// in flight.
 void generate(benchmark::State& state) {
   const auto num_sequences = static_cast<uint64_t>(state.range(0));
   const std::shared_ptr<const Tokenizer> tokenizer = byte_tokenizer();
-  IdleExecutor executor;
+  IdleExecutor executor(static_cast<int>(state.range(1)));
   MetricsRegistry metrics;
   EngineOptions options;
   options.max_num_seqs = kMaxSequences;
@@ -114,7 +119,7 @@ void generate(benchmark::State& state) {
   }
 }
 
-BENCHMARK(generate)->Arg(1)->Arg(12)->Arg(64)->Arg(256)->Unit(benchmark::kMicrosecond);
+BENCHMARK(generate)->ArgsProduct({{1, 12, 64, 256}, {1, 2}})->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace sparrow
