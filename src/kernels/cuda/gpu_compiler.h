@@ -41,6 +41,8 @@ __device__ __forceinline__ T* dynamic_shared() {
 // let_next_kernel_start(). Before it touches memory that earlier kernels write, and before it
 // writes, it calls wait_for_earlier_kernels(), which returns when they are done, all of them: for
 // each of them has waited in its turn. What it reads before are weights and the step's work list.
+// Its pointers are not __restrict__: what such a pointer names counts as unchanging, and the
+// compiler may read it before the wait.
 __device__ __forceinline__ void wait_for_earlier_kernels() {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

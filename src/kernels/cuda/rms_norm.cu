@@ -13,9 +13,8 @@ constexpr int kHeld = 4;  // values a thread
 
 template <typename Out>
 __global__ void __launch_bounds__(kThreads)
-    rms_norm_kernel(const float* __restrict__ x, const int32_t* __restrict__ row_of,
-                    const float* __restrict__ gain, Out* __restrict__ out, int hidden_size,
-                    float eps) {
+    rms_norm_kernel(const float* x, const int32_t* row_of, const float* gain, Out* out,
+                    int hidden_size, float eps) {
   __shared__ float sums[kThreads / kWarpSize];
   start_after_earlier_kernels();
   const int64_t row = row_of != nullptr ? row_of[blockIdx.x] : static_cast<int>(blockIdx.x);

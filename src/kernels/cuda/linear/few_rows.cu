@@ -159,12 +159,14 @@ __device__ __forceinline__ void stage_x(const FewRows& args, X* x_shared) {
   const int pieces = args.work.matrix.cols / 8, stride = args.x_stride / 8;  // of 16 bytes
   const auto* in = static_cast<const uint4*>(args.work.x);
   auto* out = reinterpret_cast<uint4*>(x_shared);
+  AsyncCopies copies;
   for (int t = 0; t < args.work.num_rows; ++t) {
-#pragma unroll 4
     for (int i = static_cast<int>(threadIdx.x); i < stride; i += args.num_warps * kWarpSize) {
-      out[t * stride + i] = i < pieces ? in[t * pieces + i] : make_uint4(0, 0, 0, 0);
+      copies.add(out + t * stride + i, in + t * pieces + min(i, pieces - 1), i < pieces);
     }
   }
+  copies.commit();
+  copies.wait<0>();
 }
 
 // One output of a tile, by one thread: what belongs to it beside the sums is asked for in
