@@ -61,14 +61,15 @@ class StepBoundaryTest : public ::testing::Test {
   }
   bool has_ended(uint64_t id) { return !sink_.at(id).finishes.empty(); }
 
+  // Used until the engine is gone.
+  std::string calls_;  // of the executor: begin, sample, wait
+  std::function<void(uint64_t step, StepPart part)> on_part_;
   std::shared_ptr<const Tokenizer> tokenizer_ = test_tokenizer();
   MetricsRegistry metrics_;
   std::unique_ptr<FakeExecutor> executor_;
   std::unique_ptr<Engine> engine_;
   CollectingSink sink_;
   FakeClock clock_;
-  std::string calls_;  // of the executor: begin, sample, wait
-  std::function<void(uint64_t step, StepPart part)> on_part_;
 };
 
 TEST_F(StepBoundaryTest, NextStep_StartsBeforeTheOneBeforeItIsWaitedFor) {
