@@ -47,6 +47,7 @@ Status AsioLoop::start() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this] {
+    thread_id_.store(std::this_thread::get_id());
     while (true) {  // what one handler throws must not end the others' connections
       try {
         context_->run();

@@ -4,6 +4,7 @@
 // one eventfd write (asio::post from a foreign thread allocates and locks per call).
 // Internal to http/: the only headers here that name Asio are this one and connection.h.
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -38,7 +39,7 @@ class AsioLoop final : public IoLoop {
   int index() const override { return index_; }
   // After destroy() the task is destroyed unrun.
   void post(std::function<void()> task) override;
-  bool on_this_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  bool on_this_thread() const { return std::this_thread::get_id() == thread_id_.load(); }
   boost::asio::io_context& context() { return *context_; }
 
  private:
@@ -50,6 +51,8 @@ class AsioLoop final : public IoLoop {
   std::optional<boost::asio::io_context> context_{std::in_place, 1};
   std::optional<boost::asio::posix::stream_descriptor> wake_;
   std::thread thread_;
+  // Written by the thread itself, which may run before thread_ is assigned.
+  std::atomic<std::thread::id> thread_id_;
   std::mutex mutex_;
   // Guarded by mutex_.
   std::vector<std::function<void()>> posted_;

@@ -5,8 +5,8 @@
 // block and head lie together. A cell is block * 16 + place in the block. Nq query heads, Nk KV
 // heads, Nq a multiple of Nk; D even.
 //
-// The work of a step is a list of items made on the host (model/cuda/attention_split_plan.h): a
-// tile of query rows of one sequence against a range of its positions. An item whose range is all
+// The work of a step is a list of items made on the host (model/cuda/plans/attention_split_plan.h):
+// a tile of query rows of one sequence against a range of its positions. An item whose range is all
 // that its rows see writes the result; others write partial results (Milakov, Gimelshein 2018:
 // running maximum and sum), which combine() merges in index order.
 

@@ -21,7 +21,11 @@ inline std::vector<std::string> gpu_targets() { return {"twin", "cuda"}; }
 
 // Null where there is no card; why_no_cuda_device() says why.
 inline std::unique_ptr<GpuDevice> open_test_device(const std::string& target) {
-  if (target == "twin") return make_twin_device();
+  if (target == "twin") {
+    TwinDeviceOptions card;
+    card.num_sms = 12;  // each costs the emulator a block that prepares its inputs
+    return make_twin_device(card);
+  }
   if (num_cuda_devices() == 0) return nullptr;
   Result<std::unique_ptr<GpuDevice>> device = open_cuda_device(0);
   EXPECT_TRUE(device.ok()) << device.message();

@@ -11,9 +11,9 @@
 #include "base/status.h"
 #include "model/cuda/gpu_forward.h"
 #include "model/cuda/gpu_kv_cache.h"
-#include "model/cuda/gpu_memory_plan.h"
 #include "model/cuda/gpu_staging.h"
 #include "model/cuda/gpu_step_runner.h"
+#include "model/cuda/plans/gpu_memory_plan.h"
 #include "model/model_config.h"
 
 namespace sparrow {

@@ -18,8 +18,8 @@
 
 #include "base/status.h"
 #include "kernels/cuda/gpu_device.h"
-#include "model/cuda/gpu_memory_plan.h"
-#include "model/cuda/gpu_options.h"
+#include "model/cuda/plans/gpu_memory_plan.h"
+#include "model/cuda/plans/gpu_options.h"
 #include "model/executor.h"
 #include "model/model_config.h"
 

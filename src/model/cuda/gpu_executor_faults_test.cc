@@ -18,7 +18,9 @@ struct Faults {
 
 class FaultyDevice final : public GpuDevice {
  public:
-  explicit FaultyDevice(Faults& faults) : faults_(faults), twin_(make_twin_device()) {}
+  // Each multiprocessor costs the emulator a block that prepares its inputs.
+  explicit FaultyDevice(Faults& faults)
+      : faults_(faults), twin_(make_twin_device({.num_sms = 12})) {}
 
   const GpuDeviceInfo& info() const override { return twin_->info(); }
   const GpuKernels& kernels() const override { return twin_->kernels(); }

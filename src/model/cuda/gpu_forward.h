@@ -15,11 +15,11 @@
 #include "base/status.h"
 #include "kernels/cuda/gpu_buffer.h"
 #include "kernels/cuda/gpu_kernels.h"
-#include "model/cuda/gpu_forward_choices.h"
 #include "model/cuda/gpu_kv_cache.h"
 #include "model/cuda/gpu_products.h"
-#include "model/cuda/gpu_step_data.h"
 #include "model/cuda/gpu_weights.h"
+#include "model/cuda/plans/gpu_forward_choices.h"
+#include "model/cuda/plans/gpu_step_data.h"
 #include "model/model_config.h"
 
 namespace sparrow {

@@ -19,7 +19,7 @@
 #include "kernels/cuda/gpu_kernels.h"
 #include "model/cuda/gpu_forward.h"
 #include "model/cuda/gpu_staging.h"
-#include "model/cuda/gpu_workspace_layout.h"
+#include "model/cuda/plans/gpu_workspace_layout.h"
 #include "model/executor.h"
 #include "sampling/gpu_sampler_slot.h"
 

@@ -9,12 +9,12 @@
 
 #include "base/status.h"
 #include "core/batch_plan.h"
-#include "model/cuda/attention_split_plan.h"
 #include "model/cuda/gpu_forward.h"
 #include "model/cuda/gpu_staging.h"
-#include "model/cuda/gpu_step_data.h"
-#include "model/cuda/gpu_workspace_layout.h"
-#include "model/cuda/graph_buckets.h"
+#include "model/cuda/plans/attention_split_plan.h"
+#include "model/cuda/plans/gpu_step_data.h"
+#include "model/cuda/plans/gpu_workspace_layout.h"
+#include "model/cuda/plans/graph_buckets.h"
 
 namespace sparrow {
 

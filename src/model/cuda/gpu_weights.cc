@@ -6,8 +6,8 @@
 #include <array>
 
 #include "kernels/cuda/linear/pack_gpu_matrix.h"
-#include "model/cuda/gpu_matrix_format.h"
-#include "model/cuda/gpu_workspace_layout.h"
+#include "model/cuda/plans/gpu_matrix_format.h"
+#include "model/cuda/plans/gpu_workspace_layout.h"
 #include "quant/convert_row.h"
 
 namespace sparrow {

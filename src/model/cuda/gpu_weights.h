@@ -10,8 +10,8 @@
 #include "base/status.h"
 #include "kernels/cuda/gpu_buffer.h"
 #include "kernels/cuda/gpu_linear.h"
-#include "model/cuda/gpu_options.h"
 #include "model/cuda/gpu_staging.h"
+#include "model/cuda/plans/gpu_options.h"
 #include "model/tensor_source.h"
 
 namespace sparrow {

@@ -15,7 +15,7 @@
 #include "model/cuda/gpu_products.h"
 #include "model/cuda/gpu_staging.h"
 #include "model/cuda/gpu_weights.h"
-#include "model/cuda/gpu_workspace_layout.h"
+#include "model/cuda/plans/gpu_workspace_layout.h"
 #include "model/model_config.h"
 
 namespace sparrow {

@@ -1,9 +1,9 @@
 #pragma once
-// The limits of a card by name (model/cuda/known_gpus.h), to compute what a workload asks of one
-// that is not at hand. From data sheets and other people's measurements, never from this machine:
-// figures made of them are computed, not measured.
+// The limits of a card by name (model/cuda/plans/known_gpus.h), to compute what a workload asks of
+// one that is not at hand. From data sheets and other people's measurements, never from this
+// machine: figures made of them are computed, not measured.
 
-#include "model/cuda/known_gpus.h"
+#include "model/cuda/plans/known_gpus.h"
 #include "tools/bench/step_work.h"
 
 namespace sparrow {

@@ -322,7 +322,7 @@ bool gpu_packing_is_exact(TensorType type, GpuWeightFormat format) {
       return type == TensorType::kQ8_0 || type == TensorType::kQ4_0 || type == TensorType::kQ5_0 ||
              type == TensorType::kIQ4_NL || is_int_group(type);
   }
-  CHECK(false);
+  return false;
 }
 
 bool scales_fit_f16(TensorType type, std::span<const std::byte> bytes) {

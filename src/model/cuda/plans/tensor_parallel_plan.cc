@@ -1,4 +1,4 @@
-#include "model/cuda/tensor_parallel_plan.h"
+#include "model/cuda/plans/tensor_parallel_plan.h"
 
 #include <fmt/format.h>
 

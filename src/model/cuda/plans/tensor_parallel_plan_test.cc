@@ -1,4 +1,4 @@
-#include "model/cuda/tensor_parallel_plan.h"
+#include "model/cuda/plans/tensor_parallel_plan.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "model/cuda/r1_shapes_test_support.h"
+#include "model/cuda/plans/r1_shapes_test_support.h"
 #include "model/files/tensor_layout.h"
 #include "model/generated_weights.h"
 #include "model/reference_forward.h"

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/cuda/attention_split_plan.h"
+#include "model/cuda/plans/attention_split_plan.h"
 #include "model/model_config.h"
 
 namespace sparrow {

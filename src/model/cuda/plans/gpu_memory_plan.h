@@ -15,8 +15,8 @@
 
 #include "base/status.h"
 #include "kernels/cuda/gpu_device_info.h"
-#include "model/cuda/gpu_options.h"
-#include "model/cuda/gpu_workspace_layout.h"
+#include "model/cuda/plans/gpu_options.h"
+#include "model/cuda/plans/gpu_workspace_layout.h"
 #include "model/model_config.h"
 
 namespace sparrow {

@@ -1,4 +1,4 @@
-#include "model/cuda/gpu_step_data.h"
+#include "model/cuda/plans/gpu_step_data.h"
 
 #include <algorithm>
 

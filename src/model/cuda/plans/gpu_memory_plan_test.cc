@@ -1,4 +1,4 @@
-#include "model/cuda/gpu_memory_plan.h"
+#include "model/cuda/plans/gpu_memory_plan.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -9,9 +9,9 @@
 #include <string>
 
 #include "base/random.h"
-#include "model/cuda/known_gpus.h"
-#include "model/cuda/r1_shapes_test_support.h"
-#include "model/cuda/shape_tensor_source.h"
+#include "model/cuda/plans/known_gpus.h"
+#include "model/cuda/plans/r1_shapes_test_support.h"
+#include "model/cuda/plans/shape_tensor_source.h"
 #include "model/files/config_limits.h"
 
 namespace sparrow {

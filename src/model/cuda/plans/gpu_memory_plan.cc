@@ -1,14 +1,14 @@
-#include "model/cuda/gpu_memory_plan.h"
+#include "model/cuda/plans/gpu_memory_plan.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
 
-#include "model/cuda/gpu_matrix_format.h"
-#include "model/cuda/gpu_option_checks.h"
-#include "model/cuda/graph_buckets.h"
-#include "model/cuda/shape_tensor_source.h"
+#include "model/cuda/plans/gpu_matrix_format.h"
+#include "model/cuda/plans/gpu_option_checks.h"
+#include "model/cuda/plans/graph_buckets.h"
+#include "model/cuda/plans/shape_tensor_source.h"
 
 namespace sparrow {
 namespace {

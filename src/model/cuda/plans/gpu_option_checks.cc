@@ -1,8 +1,8 @@
-#include "model/cuda/gpu_option_checks.h"
+#include "model/cuda/plans/gpu_option_checks.h"
 
 #include <fmt/format.h>
 
-#include "model/cuda/graph_buckets.h"
+#include "model/cuda/plans/graph_buckets.h"
 
 namespace sparrow {
 namespace {

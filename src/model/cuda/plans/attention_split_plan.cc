@@ -1,4 +1,4 @@
-#include "model/cuda/attention_split_plan.h"
+#include "model/cuda/plans/attention_split_plan.h"
 
 #include <algorithm>
 #include <limits>

@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "kernels/cuda/linear/pack_gpu_matrix.h"
-#include "model/cuda/gpu_options.h"
+#include "model/cuda/plans/gpu_options.h"
 #include "model/tensor_source.h"
 
 namespace sparrow {

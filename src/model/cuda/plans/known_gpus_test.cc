@@ -1,4 +1,4 @@
-#include "model/cuda/known_gpus.h"
+#include "model/cuda/plans/known_gpus.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "model/cuda/gpu_workspace_layout.h"
+#include "model/cuda/plans/gpu_workspace_layout.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 #include "core/sampling_params.h"
-#include "model/cuda/r1_shapes_test_support.h"
+#include "model/cuda/plans/r1_shapes_test_support.h"
 
 namespace sparrow {
 namespace {

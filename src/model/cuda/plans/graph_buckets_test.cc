@@ -1,4 +1,4 @@
-#include "model/cuda/graph_buckets.h"
+#include "model/cuda/plans/graph_buckets.h"
 
 #include <gtest/gtest.h>
 

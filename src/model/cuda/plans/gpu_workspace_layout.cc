@@ -1,9 +1,9 @@
-#include "model/cuda/gpu_workspace_layout.h"
+#include "model/cuda/plans/gpu_workspace_layout.h"
 
 #include <algorithm>
 
 #include "kernels/cuda/gpu_sampling.h"
-#include "model/cuda/gpu_step_data.h"
+#include "model/cuda/plans/gpu_step_data.h"
 
 namespace sparrow {
 namespace {

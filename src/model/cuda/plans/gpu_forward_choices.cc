@@ -1,4 +1,4 @@
-#include "model/cuda/gpu_forward_choices.h"
+#include "model/cuda/plans/gpu_forward_choices.h"
 
 #include <fmt/format.h>
 

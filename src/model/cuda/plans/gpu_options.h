@@ -10,7 +10,7 @@
 #include "core/ids.h"
 #include "kernels/cuda/gpu_attention.h"
 #include "kernels/cuda/gpu_linear.h"
-#include "model/cuda/gpu_forward_choices.h"
+#include "model/cuda/plans/gpu_forward_choices.h"
 
 namespace sparrow {
 

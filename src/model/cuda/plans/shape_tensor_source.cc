@@ -1,4 +1,4 @@
-#include "model/cuda/shape_tensor_source.h"
+#include "model/cuda/plans/shape_tensor_source.h"
 
 #include <fmt/format.h>
 

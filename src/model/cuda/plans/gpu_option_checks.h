@@ -4,7 +4,7 @@
 
 #include "base/status.h"
 #include "kernels/cuda/gpu_device_info.h"
-#include "model/cuda/gpu_options.h"
+#include "model/cuda/plans/gpu_options.h"
 #include "model/model_config.h"
 
 namespace sparrow {

@@ -1,4 +1,4 @@
-#include "model/cuda/gpu_matrix_format.h"
+#include "model/cuda/plans/gpu_matrix_format.h"
 
 #include <fmt/format.h>
 
