@@ -7,6 +7,7 @@ and the rest goes on. Exit status 1 when a test failed, a sanitizer found someth
 import argparse
 import dataclasses
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -294,17 +295,19 @@ def run_probe(steps, device_reason):
     return {key: rows[0].get(key) for key in unknown} if rows else unknown
 
 
+@functools.cache
 def has_torch_with_cuda():
     probe = "import torch, transformers, sys; sys.exit(not torch.cuda.is_available())"
-    return subprocess.run(["python3", "-c", probe], capture_output=True).returncode == 0
+    try:
+        return subprocess.run(["python3", "-c", probe], capture_output=True, timeout=LIMITS_S["probe"]).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def product_library_folder():
     """Where cuBLASLt lies that came with Python's packages; a toolkit's is found without help."""
-    for folder in sys.path:
-        for library in sorted(pathlib.Path(folder).glob("nvidia/*/lib/libcublasLt.so.1[23]"), reverse=True):
-            return str(library.parent)
-    return None
+    found = [library for folder in sys.path for library in pathlib.Path(folder).glob("nvidia/*/lib/libcublasLt.so.1[23]")]
+    return str(max(found, key=lambda library: library.name).parent) if found else None
 
 
 def main():

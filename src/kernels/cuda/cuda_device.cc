@@ -123,8 +123,8 @@ class CudaDevice final : public GpuDevice {
   }
 
   Status begin_capture() override {
-    return to_status(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
-                     "begin of a CUDA graph");
+    return forgotten(to_status(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+                               "begin of a CUDA graph"));
   }
   Result<std::unique_ptr<GpuGraph>> end_capture() override;
   void launch(GpuGraph& graph) override {
@@ -137,6 +137,11 @@ class CudaDevice final : public GpuDevice {
   }
 
  private:
+  // What the caller is told of must not come back as the error of a later kernel.
+  static Status forgotten(Status status) {
+    if (!status.ok()) (void)cudaGetLastError();
+    return status;
+  }
   void keep(cudaError_t error, const char* what) {
     if (error != cudaSuccess && error_.ok()) error_ = to_status(error, what);
   }
@@ -154,12 +159,13 @@ class CudaDevice final : public GpuDevice {
 
 Result<std::unique_ptr<GpuGraph>> CudaDevice::end_capture() {
   cudaGraph_t graph = nullptr;
-  RETURN_IF_ERROR(to_status(cudaStreamEndCapture(stream_, &graph), "end of a CUDA graph"));
+  RETURN_IF_ERROR(
+      forgotten(to_status(cudaStreamEndCapture(stream_, &graph), "end of a CUDA graph")));
   cudaGraphExec_t executable = nullptr;
   const Status status =
       to_status(cudaGraphInstantiate(&executable, graph, 0), "making a CUDA graph");
   (void)cudaGraphDestroy(graph);
-  RETURN_IF_ERROR(status);
+  RETURN_IF_ERROR(forgotten(status));
   return std::unique_ptr<GpuGraph>(std::make_unique<CudaGraph>(executable));
 }
 

@@ -63,6 +63,12 @@ template <typename Kernel>
 void allow_shared_bytes(Kernel* kernel, size_t shared_bytes) {
   constexpr size_t kAlwaysAllowed = 48 << 10;
   if (shared_bytes <= kAlwaysAllowed) return;
+  // Never lowered: a captured launch of the same kernel may need more.
+  cudaFuncAttributes attributes = {};
+  if (cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess &&
+      attributes.maxDynamicSharedSizeBytes >= static_cast<int>(shared_bytes)) {
+    return;
+  }
   (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(shared_bytes));
 }

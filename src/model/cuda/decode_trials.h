@@ -1,11 +1,14 @@
 #pragma once
-// Trials at start of the ways a step of decoding can take (gpu_forward_choices.h): the plain one,
-// the newer one, and the newer one without overlapping launches. Each is captured as a graph for a
-// few numbers of rows, timed on this card, and held against the plain one's logits, again and again
-// as a race would show; the fastest that is right is taken, and only if it wins by a margin.
+// Trials at start of the ways a step of decoding can take (plans/gpu_forward_choices.h): the plain
+// one, the newer one, and the newer one without overlapping launches. Each is captured as a graph
+// for a few numbers of rows, timed on this card, and checked: its logits against the plain way's,
+// and every replay against the one before, bit by bit, with the KV cells that the step writes full
+// of NaN at its start: what is read too early shows. The fastest that is right is taken, and only
+// if it wins by a margin.
 //
 // Runs after the products were chosen and before the graphs are captured. Overwrites KV cells.
 
+#include <cstddef>
 #include <string>
 
 #include "base/status.h"
@@ -27,6 +30,9 @@ struct DecodeTrialScene {
   const GpuKvCache& cache;
   GpuStepRunner& runner;
   float* logits = nullptr;  // [R][V]
+  GpuKvFormat kv_type = GpuKvFormat::kBF16;
+  void* arrivals = nullptr;  // GpuWorkspace::arrivals: zeros between steps
+  size_t arrivals_bytes = 0;
 };
 
 // Sets the choices of `forward`, at most those of `newest`. A line for the log. Errors are the

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cuda/gpu_test_support.h"
+#include "model/cuda/forwarding_device_test_support.h"
 #include "model/cuda/gpu_executor.h"
 #include "model/executor_driver.h"
 #include "model/generated_weights.h"
@@ -74,21 +75,76 @@ TEST_P(DecodeTrials, TriedWays_AnswersStay) {
   }
 }
 
-// A card too small for a block a row: nothing is tried, and nothing fails.
+// A card with room for one block: nothing is tried, and nothing fails.
 TEST_P(DecodeTrials, TinyCache_PlainWay) {
   GpuExecutorOptions options = small_options();
-  options.max_context = 32;
-  options.kv_cache_bytes = 2 * 16 * 2 * 2 * 2 * 32 * 2;  // two blocks of two layers
+  options.max_context = 16;
+  options.kv_cache_bytes = 16 * 2 * 2 * 2 * 32 * 2;  // a block of two layers
   options.choices = {};
   options.tries_decode = true;
   GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);
   Result<std::unique_ptr<GpuExecutor>> executor =
       make_gpu_executor(open_test_device(GetParam()), weights, options);
   ASSERT_TRUE(executor.ok()) << executor.message();
-  EXPECT_TRUE((*executor)->load(weights).ok());
+  const Status loaded = (*executor)->load(weights);
+  EXPECT_TRUE(loaded.ok()) << loaded.message();
 }
 
 SPARROW_ON_EVERY_GPU(DecodeTrials);
+
+// A card on which the newer way stores neither keys nor values.
+class WrongDevice final : public ForwardingDevice {
+ public:
+  WrongDevice() : ForwardingDevice({.num_sms = 12}), table_(ForwardingDevice::kernels()) {
+    table_.linear_rope_store = [](GpuStream, const LinearArgs&, const RopeStoreArgs&) {};
+  }
+  const GpuKernels& kernels() const override { return table_; }
+
+ private:
+  GpuKernels table_;
+};
+
+// A card that cannot capture the newer ways: the first graph is the plain way's trial, the second
+// and the third are theirs.
+class UncapturedDevice final : public ForwardingDevice {
+ public:
+  UncapturedDevice() : ForwardingDevice({.num_sms = 12}) {}
+  Result<std::unique_ptr<GpuGraph>> end_capture() override {
+    Result<std::unique_ptr<GpuGraph>> graph = ForwardingDevice::end_capture();
+    const int number = num_captures_++;
+    if (number == 1 || number == 2) return unavailable("no graph of this");
+    return graph;
+  }
+
+ private:
+  int num_captures_ = 0;
+};
+
+std::vector<float> logits_on(std::unique_ptr<GpuDevice> device, const GpuExecutorOptions& options) {
+  GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);
+  Result<std::unique_ptr<GpuExecutor>> executor =
+      make_gpu_executor(std::move(device), weights, options);
+  EXPECT_TRUE(executor.ok()) << executor.message();
+  const Status loaded = (*executor)->load(weights);
+  EXPECT_TRUE(loaded.ok()) << loaded.message();
+  if (!loaded.ok()) return {};
+  ExecutorDriver driver(**executor);
+  const int sequence = driver.add(weights.token_ids(20));
+  driver.step({{sequence, 20, 1}});
+  driver.step({{sequence, 1, 1}});
+  return driver.logits(sequence, 20);
+}
+
+// The plain way's bits: the other was found out, and the start goes on.
+TEST(DecodeTrialsOnABadCard, WrongOrUncapturedWay_IsLeftOut) {
+  GpuExecutorOptions options = small_options();
+  options.max_logit_rows = 1;
+  const std::vector<float> plain = logits_on(make_twin_device({.num_sms = 12}), options);
+  options.choices = {};
+  options.tries_decode = true;
+  EXPECT_EQ(logits_on(std::make_unique<WrongDevice>(), options), plain);
+  EXPECT_EQ(logits_on(std::make_unique<UncapturedDevice>(), options), plain);
+}
 
 }  // namespace
 }  // namespace sparrow

@@ -169,7 +169,18 @@ Status GpuExecutor::Impl::choose_decode() {
     forward->set_choices(GpuForwardChoices::plain());
     return ok_status();
   }
-  const DecodeTrialScene scene = {config, plan, *device, *staging, *cache, *runner, head->logits()};
+  auto* base = workspace.as<std::byte>();
+  const GpuRegion& arrivals = plan.workspace.arrivals;
+  const DecodeTrialScene scene = {config,
+                                  plan,
+                                  *device,
+                                  *staging,
+                                  *cache,
+                                  *runner,
+                                  head->logits(),
+                                  options.kv_type,
+                                  arrivals.in<void>(base),
+                                  static_cast<size_t>(arrivals.bytes)};
   ASSIGN_OR_RETURN(const std::string line,
                    sparrow::choose_decode(scene, options.choices, *forward));
   log_info("{}", line);

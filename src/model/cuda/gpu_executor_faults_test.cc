@@ -2,7 +2,7 @@
 // on, and what comes back later is right again.
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/twin/twin_device.h"
+#include "model/cuda/forwarding_device_test_support.h"
 #include "model/cuda/gpu_executor.h"
 #include "model/executor_driver.h"
 #include "model/generated_weights.h"
@@ -16,52 +16,26 @@ struct Faults {
   int allocations_left = 1 << 30;  // pinned memory included
 };
 
-class FaultyDevice final : public GpuDevice {
+class FaultyDevice final : public ForwardingDevice {
  public:
   // Each multiprocessor costs the emulator a block that prepares its inputs.
-  explicit FaultyDevice(Faults& faults)
-      : faults_(faults), twin_(make_twin_device({.num_sms = 12})) {}
+  explicit FaultyDevice(Faults& faults) : ForwardingDevice({.num_sms = 12}), faults_(faults) {}
 
-  const GpuDeviceInfo& info() const override { return twin_->info(); }
-  const GpuKernels& kernels() const override { return twin_->kernels(); }
-  GpuStream stream() const override { return twin_->stream(); }
   Result<void*> allocate(size_t bytes) override {
     if (faults_.allocations_left-- <= 0) return resource_exhausted("out of memory");
-    return twin_->allocate(bytes);
+    return ForwardingDevice::allocate(bytes);
   }
-  void free(void* memory) override { twin_->free(memory); }
   Result<void*> allocate_pinned(size_t bytes) override {
     if (faults_.allocations_left-- <= 0) return resource_exhausted("out of pinned memory");
-    return twin_->allocate_pinned(bytes);
+    return ForwardingDevice::allocate_pinned(bytes);
   }
-  void free_pinned(void* memory) override { twin_->free_pinned(memory); }
-  Result<int64_t> free_bytes() override { return twin_->free_bytes(); }
-  void copy_to_device(void* device, const void* pinned, size_t bytes) override {
-    twin_->copy_to_device(device, pinned, bytes);
-  }
-  void copy_to_host(void* pinned, const void* device, size_t bytes) override {
-    twin_->copy_to_host(pinned, device, bytes);
-  }
-  void copy_on_device(void* to, const void* from, size_t bytes) override {
-    twin_->copy_on_device(to, from, bytes);
-  }
-  void fill(void* device, uint8_t value, size_t bytes) override {
-    twin_->fill(device, value, bytes);
-  }
-  Result<std::unique_ptr<GpuEvent>> create_event() override { return twin_->create_event(); }
-  void record(GpuEvent& event) override { twin_->record(event); }
   Status wait(GpuEvent& event) override {
     if (faults_.wait_fails) return unavailable("the device is lost");
-    return twin_->wait(event);
+    return ForwardingDevice::wait(event);
   }
-  Status synchronize() override { return twin_->synchronize(); }
-  Status begin_capture() override { return twin_->begin_capture(); }
-  Result<std::unique_ptr<GpuGraph>> end_capture() override { return twin_->end_capture(); }
-  void launch(GpuGraph& graph) override { twin_->launch(graph); }
 
  private:
   Faults& faults_;
-  std::unique_ptr<GpuDevice> twin_;
 };
 
 GpuExecutorOptions small_options() {

@@ -19,9 +19,9 @@ __device__ __forceinline__ unsigned pair_of(float low, float high) {
 
 template <typename X, bool kInt4>
 __global__ void __launch_bounds__(kThreads) expand_kernel(const GpuMatrix matrix, X* out) {
-  const int k = (static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x)) * kPiece;
+  const int k = (static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x)) * kPiece;
   if (k >= matrix.cols) return;
-  const int64_t row = static_cast<int>(blockIdx.y);
+  const int64_t row = static_cast<int>(blockIdx.x);
   const int64_t at = row * matrix.cols + k;
   const int64_t group = row * (matrix.cols / matrix.group) + k / matrix.group;
   const float scale = scale_at(matrix, group);
@@ -51,8 +51,9 @@ __global__ void __launch_bounds__(kThreads) expand_kernel(const GpuMatrix matrix
 template <typename X>
 void launch_for(GpuStream stream, const ExpandMatrixArgs& args) {
   constexpr int kPerBlock = kThreads * kPiece;
-  const dim3 grid{static_cast<unsigned>((args.matrix.cols + kPerBlock - 1) / kPerBlock),
-                  static_cast<unsigned>(args.matrix.rows)};
+  // Rows first: only that dimension of a grid may pass 65,535.
+  const dim3 grid{static_cast<unsigned>(args.matrix.rows),
+                  static_cast<unsigned>((args.matrix.cols + kPerBlock - 1) / kPerBlock)};
   const bool is_int4 = args.matrix.format == GpuWeightFormat::kInt4;
   launch(stream, grid, dim3{kThreads}, 0,
          is_int4 ? expand_kernel<X, true> : expand_kernel<X, false>, args.matrix,

@@ -56,7 +56,9 @@ constexpr int32_t few_rows_x_stride(GpuWeightFormat format, int32_t cols) {
 constexpr size_t few_rows_shared_bytes(GpuWeightFormat format, int32_t cols, int32_t num_rows) {
   const size_t x = static_cast<size_t>(few_rows_x_stride(format, cols)) * 2;
   const size_t sums = 2 * kFewRowsWarps * kFewRowsMmaRows * sizeof(float);
-  return kFewRowsZeros * 2 + static_cast<size_t>(num_rows) * (x + sums);
+  // Beside them the kernel holds sums of squares (few_rows.cu), which the card counts, too.
+  const size_t squares = 8 * kFewRowsWarps * sizeof(float);
+  return kFewRowsZeros * 2 + static_cast<size_t>(num_rows) * (x + sums) + squares;
 }
 
 }  // namespace sparrow
