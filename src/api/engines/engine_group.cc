@@ -99,17 +99,27 @@ void EngineGroup::reserve(size_t engine, uint64_t num_steps, const Request& requ
   recent.work.num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
 }
 
+// Where work is on its way already, a probe may hang in its step; another would only share its lot.
+EngineGroup::Mask EngineGroup::without_probe(const Looked& looked) const {
+  Mask wanting = looked.wants_probe;
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    const bool has_one = recent_work(i, looked.loads[i].load.num_steps).num_sequences > 0;
+    if (has_one) wanting &= ~bit(i);
+  }
+  return wanting;
+}
+
 // -1: none is left to try.
 int EngineGroup::pick(const Request& request, const PrefixAffinity::Prefix& prefix, Mask tried) {
   Looked looked = look(clock_.now());
   const Mask usual = looked.working != 0 ? looked.working : looked.not_stuck;
-  Mask open = looked.wants_probe & ~tried;
+  std::array<int, kMaxEngines> cached{};
+  std::lock_guard lock(mutex_);
+  Mask open = without_probe(looked) & ~tried;
   if (open == 0) open = usual & ~tried;
   if (open == 0) return -1;
   open_only(open, looked.loads);
   share_pace(looked.loads);
-  std::array<int, kMaxEngines> cached{};
-  std::lock_guard lock(mutex_);
   affinity_.look_up(prefix, std::span(cached).first(engines_.size()));
   for (size_t i = 0; i < engines_.size(); ++i) {
     EngineLoad& engine = looked.loads[i];

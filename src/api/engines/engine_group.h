@@ -6,10 +6,10 @@
 //   api.set_ready(info, std::move(group));
 //
 // Left out are engines that are stuck, have given up, or whose breaker is open; one whose breaker
-// waits for a probe gets the next request as its probe. Where an engine refuses (full, failing),
-// the next best is asked, each at most once; only when all refuse the request is. When no engine
-// works, the engines' own breakers decide. One that gave up is asked again only then: its probes
-// fail.
+// waits for a probe gets the next request as its probe, and no other while that may hang in its
+// step. Where an engine refuses (full, failing), the next best is asked, each at most once; only
+// when all refuse the request is. When no engine works, the engines' own breakers decide. One that
+// gave up is asked again only then: its probes fail.
 //
 // Thread-safe. One mutex, held for the choice (a prediction per engine), never while an engine is
 // called. The engines outlive it where its ports do not own them.
@@ -67,6 +67,7 @@ class EngineGroup final : public EnginePort {
   void log_changes(const Looked& looked) const;
   static size_t first_to_probe(const Looked& looked);
   int pick(const Request& request, const PrefixAffinity::Prefix& prefix, Mask tried);
+  Mask without_probe(const Looked& looked) const;
   Reservation recent_work(size_t engine, uint64_t num_steps) const;
   void reserve(size_t engine, uint64_t num_steps, const Request& request);
 

@@ -182,6 +182,22 @@ TEST_F(EngineGroupTest, OpenBreaker_IsRoutedAroundUntilItsProbe) {
   EXPECT_EQ(counts(), (std::vector<size_t>{2, 9}));
 }
 
+// Its snapshot stays what it was while the probe's step hangs, and its breaker lets one more pass
+// after each cool-down.
+TEST_F(EngineGroupTest, ProbeThatHangs_TakesNobodyElseAlong) {
+  make(2);
+  open_breaker(0, -1);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(submit().ok());
+    clock_.advance(from_ms(6000));
+  }
+  EXPECT_EQ(counts(), (std::vector<size_t>{1, 3}));
+  // The step came back, and the breaker is open again: the next probe.
+  engines_[0]->state.num_steps += 2;
+  ASSERT_TRUE(submit().ok());
+  EXPECT_EQ(counts(), (std::vector<size_t>{2, 3}));
+}
+
 TEST_F(EngineGroupTest, EngineThatGaveUp_GetsNothingWhileAnotherWorks) {
   make(2);
   open_breaker(1, -1);
