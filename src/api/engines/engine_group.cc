@@ -4,6 +4,7 @@
 #include <bit>
 #include <new>
 #include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -41,6 +42,9 @@ EngineGroup::EngineGroup(std::vector<std::unique_ptr<EnginePort>> engines,
 }
 
 EngineGroup::Looked EngineGroup::look(TimePoint now) const {
+  // Looks that are told of follow one another, or the log would go back in time. What another sees
+  // meanwhile the next one tells.
+  const std::unique_lock telling(telling_, std::try_to_lock);
   const Mask all = ~Mask{0} >> (kMaxEngines - engines_.size());
   Looked looked;
   looked.not_stuck = all;
@@ -58,14 +62,14 @@ EngineGroup::Looked EngineGroup::look(TimePoint now) const {
     }
   }
   if (looked.not_stuck == 0) looked.not_stuck = all;  // they may go on, as a single one may
-  log_changes(looked);
+  if (telling.owns_lock()) log_changes(looked);
   return looked;
 }
 
 // Engines log what happens to them, not which of several they are.
 void EngineGroup::log_changes(const Looked& looked) const {
-  const Mask changed = logged_working_.exchange(looked.working) ^ looked.working;
-  const Mask newly_failed = ~logged_failed_.exchange(looked.failed) & looked.failed;
+  const Mask changed = std::exchange(logged_working_, looked.working) ^ looked.working;
+  const Mask newly_failed = ~std::exchange(logged_failed_, looked.failed) & looked.failed;
   for (size_t i = 0; i < engines_.size(); ++i) {
     if ((newly_failed & bit(i)) != 0) {
       log_error("engine {}: has given up, others get its requests: a restart is due", i);

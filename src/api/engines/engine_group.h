@@ -11,11 +11,10 @@
 // when all refuse the request is. When no engine works, the engines' own breakers decide. One that
 // gave up is asked again only then: its probes fail.
 //
-// Thread-safe. One mutex, held for the choice (a prediction per engine), never while an engine is
-// called. The engines outlive it where its ports do not own them.
+// Thread-safe. One mutex is waited for, held for the choice (a prediction per engine), never while
+// an engine is called. The engines outlive it where its ports do not own them.
 
 #include <array>
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -74,8 +73,10 @@ class EngineGroup final : public EnginePort {
   const std::vector<std::unique_ptr<EnginePort>> engines_;
   const EngineGroupOptions options_;
   const Clock& clock_;
-  mutable std::atomic<Mask> logged_working_;
-  mutable std::atomic<Mask> logged_failed_{0};
+  mutable std::mutex telling_;  // of changes, in the log; nobody waits for it
+  // Guarded by telling_.
+  mutable Mask logged_working_;
+  mutable Mask logged_failed_ = 0;
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   PrefixAffinity affinity_;

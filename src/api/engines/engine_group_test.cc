@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <latch>
 #include <map>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "engine/engine_thread.h"
 #include "engine/test_support.h"
@@ -36,7 +38,10 @@ class Scripted final : public EnginePort {
     return ok_status();
   }
   void cancel(uint64_t request_id) override { cancelled.push_back(request_id); }
-  EngineSnapshot snapshot() const override { return state; }
+  EngineSnapshot snapshot() const override {
+    if (const auto hook = std::exchange(on_snapshot, nullptr)) hook();
+    return state;
+  }
   Beat beat() const override { return now; }
 
   std::vector<Request> requests;
@@ -45,6 +50,7 @@ class Scripted final : public EnginePort {
   Status refusal;
   EngineSnapshot state;
   Beat now;
+  mutable std::function<void()> on_snapshot;  // once
 };
 
 class EngineGroupTest : public ::testing::Test {
@@ -239,6 +245,20 @@ TEST_F(EngineGroupTest, Log_SaysOnceWhatBecameOfAnEngine) {
               engines_[1]->state.breaker = BreakerState::kClosed;
             }).find("engine 1: takes requests again"),
             std::string::npos);
+}
+
+// One who looked before an engine failed must not tell after another who looked later.
+TEST_F(EngineGroupTest, Log_TellsNothingThatIsOver) {
+  make(2);
+  engines_[1]->on_snapshot = [&] {  // engine 0 was looked at already
+    open_breaker(0, 5000);
+    std::thread([&] { (void)group_->snapshot(); }).join();
+  };
+  ::testing::internal::CaptureStderr();
+  for (int i = 0; i < 3; ++i) (void)group_->snapshot();
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("engine 0: failing"), std::string::npos) << log;
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
 TEST_F(EngineGroupTest, StuckEngine_GetsNothingWhileAnotherWorks) {
