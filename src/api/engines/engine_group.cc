@@ -96,11 +96,22 @@ Reservation EngineGroup::recent_work(size_t engine, uint64_t num_steps) const {
   return sum;
 }
 
-void EngineGroup::reserve(size_t engine, uint64_t num_steps, const Request& request) {
+// Who looked before others that chose already adds to theirs: counted longer than needed, not lost.
+// The step it is counted at.
+uint64_t EngineGroup::reserve(size_t engine, uint64_t num_steps, const Reservation& work) {
   Recent& recent = recent_[engine][num_steps % 2];
-  if (recent.step != num_steps) recent = {.step = num_steps, .work = {}};
-  recent.work.num_sequences += request.num_choices;
-  recent.work.num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
+  if (recent.step < num_steps) recent = {.step = num_steps, .work = {}};
+  recent.work.num_sequences += work.num_sequences;
+  recent.work.num_prompt_tokens += work.num_prompt_tokens;
+  return recent.step;
+}
+
+void EngineGroup::take_back(const Choice& choice, const Reservation& work) {
+  std::lock_guard lock(mutex_);
+  Recent& recent = recent_[choice.engine][choice.step % 2];
+  if (recent.step != choice.step) return;  // forgotten since
+  recent.work.num_sequences -= work.num_sequences;
+  recent.work.num_prompt_tokens -= work.num_prompt_tokens;
 }
 
 // Where work is on its way already, a probe may hang in its step; another would only share its lot.
@@ -113,15 +124,17 @@ EngineGroup::Mask EngineGroup::without_probe(const Looked& looked) const {
   return wanting;
 }
 
-// -1: none is left to try.
-int EngineGroup::pick(const Request& request, const PrefixAffinity::Prefix& prefix, Mask tried) {
+// Nothing: none is left to try.
+std::optional<EngineGroup::Choice> EngineGroup::pick(const Request& request,
+                                                     const PrefixAffinity::Prefix& prefix,
+                                                     const Reservation& work, Mask tried) {
   Looked looked = look(clock_.now());
   const Mask usual = looked.working != 0 ? looked.working : looked.not_stuck;
   std::array<int, kMaxEngines> cached{};
   std::lock_guard lock(mutex_);
   Mask open = without_probe(looked) & ~tried;
   if (open == 0) open = usual & ~tried;
-  if (open == 0) return -1;
+  if (open == 0) return std::nullopt;
   open_only(open, looked.loads);
   share_pace(looked.loads);
   affinity_.look_up(prefix, std::span(cached).first(engines_.size()));
@@ -130,34 +143,41 @@ int EngineGroup::pick(const Request& request, const PrefixAffinity::Prefix& pref
     engine.ahead = recent_work(i, engine.load.num_steps);
     engine.num_cached_tokens = cached[i];
   }
-  const int chosen = choose_engine(looked.loads, static_cast<int64_t>(request.prompt.size()),
-                                   expected_output(request, looked.loads[0].load), turn_++);
-  const auto engine = static_cast<size_t>(chosen);
-  reserve(engine, looked.loads[engine].load.num_steps, request);
-  affinity_.note(prefix, chosen);
-  return chosen;
+  const auto engine =
+      static_cast<size_t>(choose_engine(looked.loads, static_cast<int64_t>(request.prompt.size()),
+                                        expected_output(request, looked.loads[0].load), turn_++));
+  return Choice{engine, reserve(engine, looked.loads[engine].load.num_steps, work)};
 }
 
 Status EngineGroup::submit(Request request, EventSink* sink) {
   PrefixAffinity::Prefix prefix;
   if (options_.prefix_affinity) prefix = affinity_.name(request.cache_salt, request.prompt);
+  const Reservation work{.num_sequences = request.num_choices,
+                         .num_prompt_tokens = static_cast<int64_t>(request.prompt.size())};
   Status refusal = unavailable("no engine takes requests");
   Mask tried = 0;
   for (size_t num_left = engines_.size(); num_left > 0; --num_left) {
+    std::optional<Choice> choice;
     try {
-      const int chosen = pick(request, prefix, tried);
-      if (chosen < 0) break;
-      const auto engine = static_cast<size_t>(chosen);
-      tried |= bit(engine);
+      choice = pick(request, prefix, work, tried);
+      if (!choice) break;
+      tried |= bit(choice->engine);
       // An engine that refuses has kept nothing; but it takes the request by value.
-      refusal =
-          engines_[engine]->submit(num_left == 1 ? std::move(request) : Request(request), sink);
+      refusal = engines_[choice->engine]->submit(
+          num_left == 1 ? std::move(request) : Request(request), sink);
     } catch (const std::bad_alloc&) {
+      if (choice) take_back(*choice, work);
       return resource_exhausted("the server has no memory left for another request");
     }
+    if (refusal.ok()) {
+      std::lock_guard lock(mutex_);
+      affinity_.note(prefix, static_cast<int>(choice->engine));
+      return ok_status();
+    }
+    take_back(*choice, work);
     const bool may_fit_elsewhere = refusal.code() == StatusCode::kUnavailable ||
                                    refusal.code() == StatusCode::kResourceExhausted;
-    if (!may_fit_elsewhere) return refusal;  // taken, or wrong everywhere
+    if (!may_fit_elsewhere) return refusal;  // wrong everywhere
   }
   return refusal;
 }

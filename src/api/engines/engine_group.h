@@ -17,6 +17,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "api/engine_port.h"
@@ -62,13 +63,19 @@ class EngineGroup final : public EnginePort {
     uint64_t step = 0;
     Reservation work;
   };
+  struct Choice {
+    size_t engine = 0;
+    uint64_t step = 0;  // its work is counted there
+  };
   Looked look(TimePoint now) const;
   void log_changes(const Looked& looked) const;
   static size_t first_to_probe(const Looked& looked);
-  int pick(const Request& request, const PrefixAffinity::Prefix& prefix, Mask tried);
+  std::optional<Choice> pick(const Request& request, const PrefixAffinity::Prefix& prefix,
+                             const Reservation& work, Mask tried);
   Mask without_probe(const Looked& looked) const;
   Reservation recent_work(size_t engine, uint64_t num_steps) const;
-  void reserve(size_t engine, uint64_t num_steps, const Request& request);
+  uint64_t reserve(size_t engine, uint64_t num_steps, const Reservation& work);
+  void take_back(const Choice& choice, const Reservation& work);
 
   const std::vector<std::unique_ptr<EnginePort>> engines_;
   const EngineGroupOptions options_;

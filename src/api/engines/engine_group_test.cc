@@ -310,6 +310,51 @@ TEST_F(EngineGroupTest, FullEngine_TheNextOneTakesIt) {
   EXPECT_EQ(engines_[0]->num_refused, before + 1);  // each is asked once
 }
 
+TEST_F(EngineGroupTest, Conversation_StaysWhereItWasTaken) {
+  make(2);
+  for (uint64_t i = 1; i <= 6; ++i) {
+    const auto evenly_loaded = [&] {
+      for (Scripted* engine : engines_) {
+        engine->state.num_running = 2;
+        engine->state.num_steps += 2;
+      }
+    };
+    evenly_loaded();
+    engines_[0]->refusal = resource_exhausted("full");
+    ASSERT_TRUE(submit(prompt_of(i, 100)).ok());
+    evenly_loaded();
+    engines_[0]->refusal = ok_status();
+    ASSERT_TRUE(submit(prompt_of(i, 160)).ok());
+    EXPECT_EQ(counts(), (std::vector<size_t>{0, 2 * i}));
+  }
+}
+
+TEST_F(EngineGroupTest, RefusedWork_IsNotCounted) {
+  make(2);
+  for (Scripted* engine : engines_) engine->refusal = invalid_argument("too long");
+  EXPECT_EQ(submit(prompt_of(1, 8), 8).code(), StatusCode::kInvalidArgument);
+  for (Scripted* engine : engines_) engine->refusal = ok_status();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(submit().ok());
+  EXPECT_EQ(counts(), (std::vector<size_t>{1, 1}));
+}
+
+// Threads look, and then choose one after the other: the last to choose may have looked first.
+TEST_F(EngineGroupTest, LateChoice_LeavesWhatIsOnItsWayCounted) {
+  make(2);
+  const auto look_at_step = [&](uint64_t num_steps) {
+    for (Scripted* engine : engines_) engine->state.num_steps = num_steps;
+  };
+  look_at_step(12);
+  engines_[1]->refusal = resource_exhausted("full");
+  ASSERT_TRUE(submit(prompt_of(1, 8), 8).ok());
+  look_at_step(10);
+  ASSERT_TRUE(submit().ok());
+  look_at_step(12);
+  engines_[1]->refusal = ok_status();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(submit().ok());
+  EXPECT_EQ(counts(), (std::vector<size_t>{2, 6}));
+}
+
 TEST_F(EngineGroupTest, WrongRequest_IsWrongEverywhere) {
   make(3);
   for (Scripted* engine : engines_) engine->refusal = invalid_argument("too long");
