@@ -28,9 +28,9 @@
 // its blocks, slot and sampling parameters until that step is committed, and its row is dropped.
 //
 //   const BatchPlan& plan = scheduler.plan(now);
-//   const BatchPlan& next = scheduler.plan_ahead(now);     // empty where it must wait for the
-//   first scheduler.commit(result, step_end, consumer);          // the older one for (auto&
-//   sequence : scheduler.take_finished()) ...
+//   const BatchPlan& next = scheduler.plan_ahead(now);  // empty: only when the first is committed
+//   scheduler.commit(result, step_end, consumer);       // the older one
+//   for (auto& sequence : scheduler.take_finished()) ...
 
 #include <algorithm>
 #include <cstdint>
