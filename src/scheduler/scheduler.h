@@ -240,9 +240,11 @@ class Scheduler {
   Sequences finished_;
   std::vector<Sequence*> admitted_;     // by this plan, still in waiting_
   std::optional<uint64_t> seat_taker_;  // serial of whom another gave up its place for
-  std::vector<BlockId> matched_;        // of the sequence that asks to be admitted
-  int num_deferred_ = 0;                // passed over by this plan
-  bool none_can_enter_ = false;         // who waits cannot before somebody comes or ends
+  // By this plan, to the newcomer of this serial; it holds as long as none_can_enter_ does.
+  std::optional<uint64_t> seat_denied_;
+  std::vector<BlockId> matched_;  // of the sequence that asks to be admitted
+  int num_deferred_ = 0;          // passed over by this plan
+  bool none_can_enter_ = false;   // who waits cannot before somebody comes or ends
   std::unique_ptr<Step> step_ = std::make_unique<Step>();   // the oldest, or being planned
   std::unique_ptr<Step> ahead_ = std::make_unique<Step>();  // behind it; empty: none
   std::vector<TokenId> drafts_;                             // of step_

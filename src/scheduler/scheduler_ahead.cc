@@ -17,7 +17,9 @@ bool Scheduler::may_admit(TimePoint now) const {
   if (waiting_.empty()) return false;
   if (!none_can_enter_ || seat_taker_) return true;
   if (!free_slots_.empty() || !options_.prefix.enabled) return false;
-  return seat_change(waiting_, running_, from_ms(options_.seat_patience_ms), now).has_value();
+  const std::optional<SeatChange> change =
+      seat_change(waiting_, running_, from_ms(options_.seat_patience_ms), now);
+  return change && waiting_[change->newcomer]->serial != seat_denied_;
 }
 
 // With the step on its way it has all its tokens computed but the one sampled there, and that one
