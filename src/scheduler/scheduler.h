@@ -191,6 +191,7 @@ class Scheduler {
   Sequence* take_seat_taker();
   bool has_memory_for(const Sequence& sequence) const;
   void add_span(Sequence& sequence, int num_rows);
+  int room_for_drafts(int num_rows, int budget) const;
   void plan_drafts(int budget);
   double draft_cost(int num_drafts) const;
   // Every row of the step that is no draft is the next token of a sequence.

@@ -76,8 +76,7 @@ bool Scheduler::can_plan_ahead(TimePoint now) {
   }
   if (num_live != num_running() || num_rows == 0) return false;
   if (num_missing > blocks_.num_available()) return false;
-  if (options_.speculation.max_tokens == 0 || num_rows >= options_.speculation.max_rows)
-    return true;
+  if (room_for_drafts(num_rows, row_budget()) <= 0) return true;
   return std::none_of(step_->planned.begin(), step_->planned.end(), [&](const Planned& planned) {
     return takes_next_token(*planned.sequence) && wants_drafts(*planned.sequence, num_rows);
   });

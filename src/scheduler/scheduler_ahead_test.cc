@@ -82,5 +82,31 @@ TEST_F(SchedulerAheadTest, PlaceThatIsNotItsTurn_IsNotWaitedFor) {
   run();
 }
 
+class SchedulerAheadDraftsTest : public SchedulerAheadTest {
+ protected:
+  void write_one_token_for_ever(double max_step_ms) {
+    script_ = [](std::span<const TokenId>) { return std::optional<TokenId>(7); };
+    speculation_.max_tokens = 4;
+    make(4096, 2, 64, max_step_ms);  // a step takes 5 ms, and 1 for each row
+    // Steps of several sizes, so that the price of a row is known.
+    add(1, 30, 60);
+    for (int i = 0; i < 100 && output_[1].size() < 3; ++i) step();
+    EXPECT_TRUE(scheduler_->step_cost().has_line());
+  }
+};
+
+TEST_F(SchedulerAheadDraftsTest, GuessesThatAreWanted_ComeFirst) {
+  write_one_token_for_ever(250);
+  EXPECT_FALSE(plans_ahead());
+  run();
+}
+
+TEST_F(SchedulerAheadDraftsTest, GuessesThatTheStepHasNoTimeFor_AreNotWaitedFor) {
+  write_one_token_for_ever(6);
+  EXPECT_EQ(scheduler_->speculation().num_drafts, 0u);
+  EXPECT_TRUE(plans_ahead());
+  run();
+}
+
 }  // namespace
 }  // namespace sparrow
