@@ -245,7 +245,7 @@ class Scheduler {
   std::optional<uint64_t> seat_denied_;
   std::vector<BlockId> matched_;  // of the sequence that asks to be admitted
   int num_deferred_ = 0;          // passed over by this plan
-  bool none_can_enter_ = false;   // who waits cannot before somebody comes or ends
+  bool none_can_enter_ = false;   // who waits, before one comes or ends or memory comes free
   std::unique_ptr<Step> step_ = std::make_unique<Step>();   // the oldest, or being planned
   std::unique_ptr<Step> ahead_ = std::make_unique<Step>();  // behind it; empty: none
   std::vector<TokenId> drafts_;                             // of step_

@@ -24,6 +24,11 @@ class SchedulerAheadTest : public SchedulerTest {
   void steps(int count) {
     for (int i = 0; i < count; ++i) step();
   }
+  Ticket start(const BatchPlan& plan) {
+    const Ticket ticket = executor_->begin(plan);
+    executor_->sample(ticket, {});
+    return ticket;
+  }
   // Whether, `later_ms` after a step was planned, the next is; neither of them is computed.
   bool plans_ahead(double later_ms = 0) {
     const bool has_step = !scheduler_->plan(now_).empty();
@@ -79,6 +84,34 @@ TEST_F(SchedulerAheadTest, PlaceThatIsNotItsTurn_IsNotWaitedFor) {
   arrive(4, "b", 4, 4, 0, kPatienceMs);
   EXPECT_TRUE(plans_ahead());
   EXPECT_EQ(scheduler_->num_preemptions(), 0u);
+  run();
+}
+
+// Two that write the same text share each block once it is full, and need none behind their last:
+// so there may be room before anybody ends.
+TEST_F(SchedulerAheadTest, MemoryThatComesFreeByEqualBlocks_IsOfferedToWhoWaits) {
+  script_ = [](std::span<const TokenId>) { return std::optional<TokenId>(7); };
+  max_steps_in_flight_ = 2;
+  make(5, 8);
+  for (uint64_t id = 1; id <= 2; ++id) {
+    Request request;
+    request.id = id;
+    request.prompt = {1, 2, 3};
+    add(std::move(request), 5);  // two blocks
+  }
+  add(3, 3, 20);
+  step();
+  const Ticket first = start(scheduler_->plan(now_));
+  ASSERT_EQ(scheduler_->num_waiting(), 1);
+  const BatchPlan& ahead = scheduler_->plan_ahead(now_);  // into their second blocks
+  ASSERT_FALSE(ahead.empty());
+  const Ticket second = start(ahead);
+  scheduler_->commit(executor_->wait(first), now_, *this);  // their first blocks are full
+  EXPECT_TRUE(scheduler_->plan_ahead(now_).empty());
+  scheduler_->commit(executor_->wait(second), now_, *this);
+  step();
+  EXPECT_EQ(scheduler_->num_waiting(), 0);
+  EXPECT_TRUE(finished_.empty());
   run();
 }
 
