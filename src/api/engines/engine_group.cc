@@ -37,7 +37,8 @@ EngineGroup::EngineGroup(std::vector<std::unique_ptr<EnginePort>> engines,
       clock_(options.clock == nullptr ? real_clock() : *options.clock),
       logged_working_(~Mask{0} >> (kMaxEngines - engines_.size())),
       affinity_(options.key),
-      recent_(engines_.size()) {
+      recent_(engines_.size()),
+      seen_steps_(engines_.size()) {
   CHECK(!engines_.empty() && engines_.size() <= kMaxEngines);
 }
 
@@ -186,24 +187,35 @@ void EngineGroup::cancel(uint64_t request_id) {
   for (const auto& engine : engines_) engine->cancel(request_id);
 }
 
+// Of the engines that work: those that stand would stretch what admission counts in steps. It never
+// goes back, whoever fails or comes again. Under mutex_.
+uint64_t EngineGroup::mean_steps(const Looked& looked) const {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    const uint64_t now = std::max(seen_steps_[i], looked.loads[i].load.num_steps);
+    const uint64_t before = std::exchange(seen_steps_[i], now);
+    if ((looked.working & bit(i)) != 0) sum += now - before;
+  }
+  if (sum > 0) mean_steps_ += static_cast<double>(sum) / std::popcount(looked.working);
+  return static_cast<uint64_t>(mean_steps_);
+}
+
 EngineSnapshot EngineGroup::snapshot() const {
   Looked looked = look(clock_.now());
-  uint64_t num_steps = 0;
-  for (const EngineLoad& engine : looked.loads) num_steps += engine.load.num_steps;
+  std::lock_guard lock(mutex_);
   EngineSnapshot out;
   if (looked.working == 0) {
     out = looked.loads[first_to_probe(looked)].load;
   } else {
     open_only(looked.working, looked.loads);
     share_pace(looked.loads);
-    std::lock_guard lock(mutex_);
     for (size_t i = 0; i < engines_.size(); ++i) {
       looked.loads[i].ahead = recent_work(i, looked.loads[i].load.num_steps);
     }
     out = looked.loads[static_cast<size_t>(least_loaded(looked.loads, 0))].load;
     out.num_engines = std::popcount(looked.working);
   }
-  out.num_steps = num_steps / engines_.size();
+  out.num_steps = mean_steps(looked);
   return out;
 }
 

@@ -72,6 +72,7 @@ class EngineGroup final : public EnginePort {
   static size_t first_to_probe(const Looked& looked);
   std::optional<Choice> pick(const Request& request, const PrefixAffinity::Prefix& prefix,
                              const Reservation& work, Mask tried);
+  uint64_t mean_steps(const Looked& looked) const;
   Mask without_probe(const Looked& looked) const;
   Reservation recent_work(size_t engine, uint64_t num_steps) const;
   uint64_t reserve(size_t engine, uint64_t num_steps, const Reservation& work);
@@ -89,6 +90,8 @@ class EngineGroup final : public EnginePort {
   PrefixAffinity affinity_;
   std::vector<std::array<Recent, 2>> recent_;  // by engine, by parity of its step
   uint64_t turn_ = 0;
+  mutable std::vector<uint64_t> seen_steps_;  // by engine
+  mutable double mean_steps_ = 0;
 };
 
 }  // namespace sparrow::api

@@ -389,6 +389,22 @@ TEST_F(EngineGroupTest, Snapshot_IsWhatANewcomerMeets) {
   EXPECT_EQ(group_->engines()[0].load.num_waiting, 40);
 }
 
+// Admission counts what it let in for two steps.
+TEST_F(EngineGroupTest, Steps_AreThoseOfTheEnginesThatWork) {
+  make(4);
+  const uint64_t before = group_->snapshot().num_steps;
+  engines_[0]->state.failed = true;
+  open_breaker(1, 5000);
+  for (size_t i = 0; i < 4; ++i) engines_[i]->state.num_steps += i < 2 ? 0 : 2;
+  EXPECT_EQ(group_->snapshot().num_steps, before + 2);
+  // Those that stood do not count for what they missed, and nothing goes back.
+  engines_[0]->state.failed = false;
+  engines_[1]->state.breaker = BreakerState::kClosed;
+  EXPECT_EQ(group_->snapshot().num_steps, before + 2);
+  for (Scripted* engine : engines_) engine->state.num_steps += 3;
+  EXPECT_EQ(group_->snapshot().num_steps, before + 5);
+}
+
 // Real engines on their threads, and many threads that submit and cancel: everything ends exactly
 // once, with the tokens of its prompt, wherever it ran.
 TEST(EngineGroupThreads, EverythingEndsOnceAndRight) {
