@@ -35,7 +35,7 @@ struct ChosenExecutor {
 // Executors of the session's needs, one after the other: on a CPU they share its threads and the
 // memory that was free at first, on GPUs each has a card.
 //
-//   ExecutorChoice choice(values, source, needs, disallowed_tokens);
+//   ExecutorChoice choice(values, needs, disallowed_tokens);
 //   for (int i = 0; i < needs.num_replicas; ++i) … choice.load_next(source) …
 class ExecutorChoice {
  public:

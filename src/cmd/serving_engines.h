@@ -1,7 +1,7 @@
 #pragma once
 // ServingEngines: an engine and its thread for each executor of a session, and the one port through
-// which requests reach them. The session, the registry and the clock outlive the object, and it
-// outlives the port.
+// which requests reach them. Options, session and registry outlive the object. Whoever has the port
+// may keep it for longer but not call it: serve() has stopped the servers and the API by then.
 
 #include <memory>
 #include <vector>

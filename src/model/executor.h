@@ -25,6 +25,8 @@
 //   t still reads it. The slots and sampling parameters of a step stay until wait() returned.
 // - A step that failed makes the one behind it worthless, whatever that one answers; it is waited
 //   for all the same, and nothing begins before both are over.
+// - Where begin(t + 1) or sample(t + 1) throws, t may fail with it: a device does not say whose
+//   work an error belongs to. It is waited for all the same.
 
 #include <cstdint>
 #include <functional>

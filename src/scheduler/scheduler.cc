@@ -248,15 +248,20 @@ bool Scheduler::ensure_blocks(Sequence& sequence, int num_positions) {
 // Before anything is planned: the place must not be part of this step. Nobody gives up a place that
 // the newcomer cannot use at once.
 void Scheduler::share_seats(TimePoint now) {
+  seat_denied_.reset();
   // Without the prefix cache who gave its place would have to compute everything again.
   if (!free_slots_.empty() || waiting_.empty() || !options_.prefix.enabled) return;
   const std::optional<SeatChange> change =
       seat_change(waiting_, running_, from_ms(options_.seat_patience_ms), now);
   if (!change) return;
   Sequence& newcomer = *waiting_[change->newcomer];
-  if (waiting_.front()->request->priority < newcomer.request->priority) return;
+  const bool is_its_turn = newcomer.request->priority <= waiting_.front()->request->priority;
   sharing_.match(newcomer, matched_);
-  if (is_prefix_on_its_way(newcomer) || !has_memory_for(newcomer)) return;
+  if (is_its_turn && is_prefix_on_its_way(newcomer)) return;  // for a few steps
+  if (!is_its_turn || !has_memory_for(newcomer)) {
+    seat_denied_ = newcomer.serial;
+    return;
+  }
   seat_taker_ = newcomer.serial;
   preempt(change->giver);
 }

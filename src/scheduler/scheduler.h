@@ -28,9 +28,9 @@
 // its blocks, slot and sampling parameters until that step is committed, and its row is dropped.
 //
 //   const BatchPlan& plan = scheduler.plan(now);
-//   const BatchPlan& next = scheduler.plan_ahead(now);     // empty where it must wait for the
-//   first scheduler.commit(result, step_end, consumer);          // the older one for (auto&
-//   sequence : scheduler.take_finished()) ...
+//   const BatchPlan& next = scheduler.plan_ahead(now);  // empty: only when the first is committed
+//   scheduler.commit(result, step_end, consumer);       // the older one
+//   for (auto& sequence : scheduler.take_finished()) ...
 
 #include <algorithm>
 #include <cstdint>
@@ -191,6 +191,7 @@ class Scheduler {
   Sequence* take_seat_taker();
   bool has_memory_for(const Sequence& sequence) const;
   void add_span(Sequence& sequence, int num_rows);
+  int room_for_drafts(int num_rows, int budget) const;
   void plan_drafts(int budget);
   double draft_cost(int num_drafts) const;
   // Every row of the step that is no draft is the next token of a sequence.
@@ -240,9 +241,11 @@ class Scheduler {
   Sequences finished_;
   std::vector<Sequence*> admitted_;     // by this plan, still in waiting_
   std::optional<uint64_t> seat_taker_;  // serial of whom another gave up its place for
-  std::vector<BlockId> matched_;        // of the sequence that asks to be admitted
-  int num_deferred_ = 0;                // passed over by this plan
-  bool none_can_enter_ = false;         // who waits cannot before somebody comes or ends
+  // By this plan, to the newcomer of this serial; it holds as long as none_can_enter_ does.
+  std::optional<uint64_t> seat_denied_;
+  std::vector<BlockId> matched_;  // of the sequence that asks to be admitted
+  int num_deferred_ = 0;          // passed over by this plan
+  bool none_can_enter_ = false;   // who waits, before one comes or ends or memory comes free
   std::unique_ptr<Step> step_ = std::make_unique<Step>();   // the oldest, or being planned
   std::unique_ptr<Step> ahead_ = std::make_unique<Step>();  // behind it; empty: none
   std::vector<TokenId> drafts_;                             // of step_

@@ -17,7 +17,9 @@ bool Scheduler::may_admit(TimePoint now) const {
   if (waiting_.empty()) return false;
   if (!none_can_enter_ || seat_taker_) return true;
   if (!free_slots_.empty() || !options_.prefix.enabled) return false;
-  return seat_change(waiting_, running_, from_ms(options_.seat_patience_ms), now).has_value();
+  const std::optional<SeatChange> change =
+      seat_change(waiting_, running_, from_ms(options_.seat_patience_ms), now);
+  return change && waiting_[change->newcomer]->serial != seat_denied_;
 }
 
 // With the step on its way it has all its tokens computed but the one sampled there, and that one
@@ -74,8 +76,7 @@ bool Scheduler::can_plan_ahead(TimePoint now) {
   }
   if (num_live != num_running() || num_rows == 0) return false;
   if (num_missing > blocks_.num_available()) return false;
-  if (options_.speculation.max_tokens == 0 || num_rows >= options_.speculation.max_rows)
-    return true;
+  if (room_for_drafts(num_rows, row_budget()) <= 0) return true;
   return std::none_of(step_->planned.begin(), step_->planned.end(), [&](const Planned& planned) {
     return takes_next_token(*planned.sequence) && wants_drafts(*planned.sequence, num_rows);
   });

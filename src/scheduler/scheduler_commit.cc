@@ -68,7 +68,9 @@ void Scheduler::commit_span(size_t span, const StepResult& result, TimePoint ste
     if (reason != FinishReason::kNone) return end(sequence, reason);
   }
   DCHECK(sequence.num_computed <= sequence.num_tokens());
+  const int num_available = blocks_.num_available();
   sharing_.publish(sequence);
+  if (blocks_.num_available() > num_available) none_can_enter_ = false;  // two blocks became one
   if (planned.num_drafts == 0) return;
   // Blocks of wrong guesses go back, so that what a sequence holds does not depend on them.
   const auto kept =

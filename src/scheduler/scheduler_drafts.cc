@@ -7,16 +7,19 @@
 
 namespace sparrow {
 
+// Rows of guesses beside so many others in a step of this budget; none: zero or less.
+int Scheduler::room_for_drafts(int num_rows, int budget) const {
+  if (options_.speculation.max_tokens == 0) return 0;
+  if (step_cost_.has_line()) {
+    budget = step_cost_.rows_within(options_.max_step_ms, num_rows, std::max(budget, num_rows));
+  }
+  return std::min(budget, options_.speculation.max_rows) - num_rows;
+}
+
 // Last, with the rows that are left: drafts keep nobody else from being planned or admitted.
 void Scheduler::plan_drafts(int budget) {
-  const SpeculationOptions& options = options_.speculation;
   num_drafted_rows_ = 0;
-  if (options.max_tokens == 0 || step_->planned.empty()) return;
-  if (step_cost_.has_line()) {
-    budget = step_cost_.rows_within(options_.max_step_ms, step_->num_rows,
-                                    std::max(budget, step_->num_rows));
-  }
-  int room = std::min(budget, options.max_rows) - step_->num_rows;
+  int room = room_for_drafts(step_->num_rows, budget);
   if (room <= 0) return;
   auto num_left = static_cast<int>(step_->planned.size());
   for (Planned& planned : step_->planned) {

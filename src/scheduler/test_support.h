@@ -26,6 +26,7 @@ class SchedulerTest : public ::testing::Test, public TokenConsumer {
     fake.limits.num_blocks = num_blocks;
     fake.limits.num_slots = num_slots;
     fake.limits.max_batch_tokens = max_rows;
+    fake.limits.max_steps_in_flight = max_steps_in_flight_;
     fake.row_ms = 1;
     fake.fixed_ms = 5;
     executor_ = std::make_unique<FakeExecutor>(fake);
@@ -107,6 +108,7 @@ class SchedulerTest : public ::testing::Test, public TokenConsumer {
   }
 
   // For make().
+  int max_steps_in_flight_ = 1;
   SpeculationOptions speculation_;
   PrefixOptions prefix_;
   std::function<bool(uint64_t step, size_t span)> not_finite_;

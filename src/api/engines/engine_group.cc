@@ -4,6 +4,7 @@
 #include <bit>
 #include <new>
 #include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -36,11 +37,15 @@ EngineGroup::EngineGroup(std::vector<std::unique_ptr<EnginePort>> engines,
       clock_(options.clock == nullptr ? real_clock() : *options.clock),
       logged_working_(~Mask{0} >> (kMaxEngines - engines_.size())),
       affinity_(options.key),
-      recent_(engines_.size()) {
+      recent_(engines_.size()),
+      seen_steps_(engines_.size()) {
   CHECK(!engines_.empty() && engines_.size() <= kMaxEngines);
 }
 
 EngineGroup::Looked EngineGroup::look(TimePoint now) const {
+  // Looks that are told of follow one another, or the log would go back in time. What another sees
+  // meanwhile the next one tells.
+  const std::unique_lock telling(telling_, std::try_to_lock);
   const Mask all = ~Mask{0} >> (kMaxEngines - engines_.size());
   Looked looked;
   looked.not_stuck = all;
@@ -58,14 +63,14 @@ EngineGroup::Looked EngineGroup::look(TimePoint now) const {
     }
   }
   if (looked.not_stuck == 0) looked.not_stuck = all;  // they may go on, as a single one may
-  log_changes(looked);
+  if (telling.owns_lock()) log_changes(looked);
   return looked;
 }
 
 // Engines log what happens to them, not which of several they are.
 void EngineGroup::log_changes(const Looked& looked) const {
-  const Mask changed = logged_working_.exchange(looked.working) ^ looked.working;
-  const Mask newly_failed = ~logged_failed_.exchange(looked.failed) & looked.failed;
+  const Mask changed = std::exchange(logged_working_, looked.working) ^ looked.working;
+  const Mask newly_failed = ~std::exchange(logged_failed_, looked.failed) & looked.failed;
   for (size_t i = 0; i < engines_.size(); ++i) {
     if ((newly_failed & bit(i)) != 0) {
       log_error("engine {}: has given up, others get its requests: a restart is due", i);
@@ -92,58 +97,88 @@ Reservation EngineGroup::recent_work(size_t engine, uint64_t num_steps) const {
   return sum;
 }
 
-void EngineGroup::reserve(size_t engine, uint64_t num_steps, const Request& request) {
+// Who looked before others that chose already adds to theirs: counted longer than needed, not lost.
+// The step it is counted at.
+uint64_t EngineGroup::reserve(size_t engine, uint64_t num_steps, const Reservation& work) {
   Recent& recent = recent_[engine][num_steps % 2];
-  if (recent.step != num_steps) recent = {.step = num_steps, .work = {}};
-  recent.work.num_sequences += request.num_choices;
-  recent.work.num_prompt_tokens += static_cast<int64_t>(request.prompt.size());
+  if (recent.step < num_steps) recent = {.step = num_steps, .work = {}};
+  recent.work.num_sequences += work.num_sequences;
+  recent.work.num_prompt_tokens += work.num_prompt_tokens;
+  return recent.step;
 }
 
-// -1: none is left to try.
-int EngineGroup::pick(const Request& request, const PrefixAffinity::Prefix& prefix, Mask tried) {
+void EngineGroup::take_back(const Choice& choice, const Reservation& work) {
+  std::lock_guard lock(mutex_);
+  Recent& recent = recent_[choice.engine][choice.step % 2];
+  if (recent.step != choice.step) return;  // forgotten since
+  recent.work.num_sequences -= work.num_sequences;
+  recent.work.num_prompt_tokens -= work.num_prompt_tokens;
+}
+
+// Where work is on its way already, a probe may hang in its step; another would only share its lot.
+EngineGroup::Mask EngineGroup::without_probe(const Looked& looked) const {
+  Mask wanting = looked.wants_probe;
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    const bool has_one = recent_work(i, looked.loads[i].load.num_steps).num_sequences > 0;
+    if (has_one) wanting &= ~bit(i);
+  }
+  return wanting;
+}
+
+// Nothing: none is left to try.
+std::optional<EngineGroup::Choice> EngineGroup::pick(const Request& request,
+                                                     const PrefixAffinity::Prefix& prefix,
+                                                     const Reservation& work, Mask tried) {
   Looked looked = look(clock_.now());
   const Mask usual = looked.working != 0 ? looked.working : looked.not_stuck;
-  Mask open = looked.wants_probe & ~tried;
-  if (open == 0) open = usual & ~tried;
-  if (open == 0) return -1;
-  open_only(open, looked.loads);
-  share_pace(looked.loads);
   std::array<int, kMaxEngines> cached{};
   std::lock_guard lock(mutex_);
+  Mask open = without_probe(looked) & ~tried;
+  if (open == 0) open = usual & ~tried;
+  if (open == 0) return std::nullopt;
+  open_only(open, looked.loads);
+  share_pace(looked.loads);
   affinity_.look_up(prefix, std::span(cached).first(engines_.size()));
   for (size_t i = 0; i < engines_.size(); ++i) {
     EngineLoad& engine = looked.loads[i];
     engine.ahead = recent_work(i, engine.load.num_steps);
     engine.num_cached_tokens = cached[i];
   }
-  const int chosen = choose_engine(looked.loads, static_cast<int64_t>(request.prompt.size()),
-                                   expected_output(request, looked.loads[0].load), turn_++);
-  const auto engine = static_cast<size_t>(chosen);
-  reserve(engine, looked.loads[engine].load.num_steps, request);
-  affinity_.note(prefix, chosen);
-  return chosen;
+  const auto engine =
+      static_cast<size_t>(choose_engine(looked.loads, static_cast<int64_t>(request.prompt.size()),
+                                        expected_output(request, looked.loads[0].load), turn_++));
+  return Choice{engine, reserve(engine, looked.loads[engine].load.num_steps, work)};
 }
 
 Status EngineGroup::submit(Request request, EventSink* sink) {
   PrefixAffinity::Prefix prefix;
   if (options_.prefix_affinity) prefix = affinity_.name(request.cache_salt, request.prompt);
+  const Reservation work{.num_sequences = request.num_choices,
+                         .num_prompt_tokens = static_cast<int64_t>(request.prompt.size())};
   Status refusal = unavailable("no engine takes requests");
   Mask tried = 0;
   for (size_t num_left = engines_.size(); num_left > 0; --num_left) {
+    std::optional<Choice> choice;
     try {
-      const int chosen = pick(request, prefix, tried);
-      if (chosen < 0) break;
-      const auto engine = static_cast<size_t>(chosen);
-      tried |= bit(engine);
+      choice = pick(request, prefix, work, tried);
+      if (!choice) break;
+      tried |= bit(choice->engine);
       // An engine that refuses has kept nothing; but it takes the request by value.
-      refusal =
-          engines_[engine]->submit(num_left == 1 ? std::move(request) : Request(request), sink);
+      refusal = engines_[choice->engine]->submit(
+          num_left == 1 ? std::move(request) : Request(request), sink);
     } catch (const std::bad_alloc&) {
+      if (choice) take_back(*choice, work);
       return resource_exhausted("the server has no memory left for another request");
     }
+    if (refusal.ok()) {
+      std::lock_guard lock(mutex_);
+      affinity_.note(prefix, static_cast<int>(choice->engine));
+      return ok_status();
+    }
+    take_back(*choice, work);
     const bool may_fit_elsewhere = refusal.code() == StatusCode::kUnavailable ||
                                    refusal.code() == StatusCode::kResourceExhausted;
-    if (!may_fit_elsewhere) return refusal;  // taken, or wrong everywhere
+    if (!may_fit_elsewhere) return refusal;  // wrong everywhere
   }
   return refusal;
 }
@@ -152,24 +187,35 @@ void EngineGroup::cancel(uint64_t request_id) {
   for (const auto& engine : engines_) engine->cancel(request_id);
 }
 
+// Of the engines that work: those that stand would stretch what admission counts in steps. It never
+// goes back, whoever fails or comes again. Under mutex_.
+uint64_t EngineGroup::mean_steps(const Looked& looked) const {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < engines_.size(); ++i) {
+    const uint64_t now = std::max(seen_steps_[i], looked.loads[i].load.num_steps);
+    const uint64_t before = std::exchange(seen_steps_[i], now);
+    if ((looked.working & bit(i)) != 0) sum += now - before;
+  }
+  if (sum > 0) mean_steps_ += static_cast<double>(sum) / std::popcount(looked.working);
+  return static_cast<uint64_t>(mean_steps_);
+}
+
 EngineSnapshot EngineGroup::snapshot() const {
   Looked looked = look(clock_.now());
-  uint64_t num_steps = 0;
-  for (const EngineLoad& engine : looked.loads) num_steps += engine.load.num_steps;
+  std::lock_guard lock(mutex_);
   EngineSnapshot out;
   if (looked.working == 0) {
     out = looked.loads[first_to_probe(looked)].load;
   } else {
     open_only(looked.working, looked.loads);
     share_pace(looked.loads);
-    std::lock_guard lock(mutex_);
     for (size_t i = 0; i < engines_.size(); ++i) {
       looked.loads[i].ahead = recent_work(i, looked.loads[i].load.num_steps);
     }
     out = looked.loads[static_cast<size_t>(least_loaded(looked.loads, 0))].load;
     out.num_engines = std::popcount(looked.working);
   }
-  out.num_steps = num_steps / engines_.size();
+  out.num_steps = mean_steps(looked);
   return out;
 }
 

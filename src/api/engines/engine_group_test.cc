@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <latch>
 #include <map>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "engine/engine_thread.h"
 #include "engine/test_support.h"
@@ -36,7 +38,10 @@ class Scripted final : public EnginePort {
     return ok_status();
   }
   void cancel(uint64_t request_id) override { cancelled.push_back(request_id); }
-  EngineSnapshot snapshot() const override { return state; }
+  EngineSnapshot snapshot() const override {
+    if (const auto hook = std::exchange(on_snapshot, nullptr)) hook();
+    return state;
+  }
   Beat beat() const override { return now; }
 
   std::vector<Request> requests;
@@ -45,6 +50,7 @@ class Scripted final : public EnginePort {
   Status refusal;
   EngineSnapshot state;
   Beat now;
+  mutable std::function<void()> on_snapshot;  // once
 };
 
 class EngineGroupTest : public ::testing::Test {
@@ -182,6 +188,22 @@ TEST_F(EngineGroupTest, OpenBreaker_IsRoutedAroundUntilItsProbe) {
   EXPECT_EQ(counts(), (std::vector<size_t>{2, 9}));
 }
 
+// Its snapshot stays what it was while the probe's step hangs, and its breaker lets one more pass
+// after each cool-down.
+TEST_F(EngineGroupTest, ProbeThatHangs_TakesNobodyElseAlong) {
+  make(2);
+  open_breaker(0, -1);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(submit().ok());
+    clock_.advance(from_ms(6000));
+  }
+  EXPECT_EQ(counts(), (std::vector<size_t>{1, 3}));
+  // The step came back, and the breaker is open again: the next probe.
+  engines_[0]->state.num_steps += 2;
+  ASSERT_TRUE(submit().ok());
+  EXPECT_EQ(counts(), (std::vector<size_t>{2, 3}));
+}
+
 TEST_F(EngineGroupTest, EngineThatGaveUp_GetsNothingWhileAnotherWorks) {
   make(2);
   open_breaker(1, -1);
@@ -223,6 +245,20 @@ TEST_F(EngineGroupTest, Log_SaysOnceWhatBecameOfAnEngine) {
               engines_[1]->state.breaker = BreakerState::kClosed;
             }).find("engine 1: takes requests again"),
             std::string::npos);
+}
+
+// One who looked before an engine failed must not tell after another who looked later.
+TEST_F(EngineGroupTest, Log_TellsNothingThatIsOver) {
+  make(2);
+  engines_[1]->on_snapshot = [&] {  // engine 0 was looked at already
+    open_breaker(0, 5000);
+    std::thread([&] { (void)group_->snapshot(); }).join();
+  };
+  ::testing::internal::CaptureStderr();
+  for (int i = 0; i < 3; ++i) (void)group_->snapshot();
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("engine 0: failing"), std::string::npos) << log;
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
 TEST_F(EngineGroupTest, StuckEngine_GetsNothingWhileAnotherWorks) {
@@ -274,6 +310,51 @@ TEST_F(EngineGroupTest, FullEngine_TheNextOneTakesIt) {
   EXPECT_EQ(engines_[0]->num_refused, before + 1);  // each is asked once
 }
 
+TEST_F(EngineGroupTest, Conversation_StaysWhereItWasTaken) {
+  make(2);
+  for (uint64_t i = 1; i <= 6; ++i) {
+    const auto evenly_loaded = [&] {
+      for (Scripted* engine : engines_) {
+        engine->state.num_running = 2;
+        engine->state.num_steps += 2;
+      }
+    };
+    evenly_loaded();
+    engines_[0]->refusal = resource_exhausted("full");
+    ASSERT_TRUE(submit(prompt_of(i, 100)).ok());
+    evenly_loaded();
+    engines_[0]->refusal = ok_status();
+    ASSERT_TRUE(submit(prompt_of(i, 160)).ok());
+    EXPECT_EQ(counts(), (std::vector<size_t>{0, 2 * i}));
+  }
+}
+
+TEST_F(EngineGroupTest, RefusedWork_IsNotCounted) {
+  make(2);
+  for (Scripted* engine : engines_) engine->refusal = invalid_argument("too long");
+  EXPECT_EQ(submit(prompt_of(1, 8), 8).code(), StatusCode::kInvalidArgument);
+  for (Scripted* engine : engines_) engine->refusal = ok_status();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(submit().ok());
+  EXPECT_EQ(counts(), (std::vector<size_t>{1, 1}));
+}
+
+// Threads look, and then choose one after the other: the last to choose may have looked first.
+TEST_F(EngineGroupTest, LateChoice_LeavesWhatIsOnItsWayCounted) {
+  make(2);
+  const auto look_at_step = [&](uint64_t num_steps) {
+    for (Scripted* engine : engines_) engine->state.num_steps = num_steps;
+  };
+  look_at_step(12);
+  engines_[1]->refusal = resource_exhausted("full");
+  ASSERT_TRUE(submit(prompt_of(1, 8), 8).ok());
+  look_at_step(10);
+  ASSERT_TRUE(submit().ok());
+  look_at_step(12);
+  engines_[1]->refusal = ok_status();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(submit().ok());
+  EXPECT_EQ(counts(), (std::vector<size_t>{2, 6}));
+}
+
 TEST_F(EngineGroupTest, WrongRequest_IsWrongEverywhere) {
   make(3);
   for (Scripted* engine : engines_) engine->refusal = invalid_argument("too long");
@@ -306,6 +387,22 @@ TEST_F(EngineGroupTest, Snapshot_IsWhatANewcomerMeets) {
   EXPECT_EQ(load.num_steps, 20u);
   EXPECT_EQ(group_->engines().size(), 3u);
   EXPECT_EQ(group_->engines()[0].load.num_waiting, 40);
+}
+
+// Admission counts what it let in for two steps.
+TEST_F(EngineGroupTest, Steps_AreThoseOfTheEnginesThatWork) {
+  make(4);
+  const uint64_t before = group_->snapshot().num_steps;
+  engines_[0]->state.failed = true;
+  open_breaker(1, 5000);
+  for (size_t i = 0; i < 4; ++i) engines_[i]->state.num_steps += i < 2 ? 0 : 2;
+  EXPECT_EQ(group_->snapshot().num_steps, before + 2);
+  // Those that stood do not count for what they missed, and nothing goes back.
+  engines_[0]->state.failed = false;
+  engines_[1]->state.breaker = BreakerState::kClosed;
+  EXPECT_EQ(group_->snapshot().num_steps, before + 2);
+  for (Scripted* engine : engines_) engine->state.num_steps += 3;
+  EXPECT_EQ(group_->snapshot().num_steps, before + 5);
 }
 
 // Real engines on their threads, and many threads that submit and cancel: everything ends exactly
