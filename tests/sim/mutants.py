@@ -88,7 +88,8 @@ MUTANTS = [
      "return (*taker)->request->priority <= most_urgent ? taker->get() : nullptr;",
      "(void)most_urgent; return taker->get();"),
     ("places given up in vain", "scheduler/scheduler.cc",
-     "if (is_prefix_on_its_way(newcomer) || !has_memory_for(newcomer)) return;", ";"),
+     "if (is_its_turn && is_prefix_on_its_way(newcomer)) return;  // for a few steps\n"
+     "  if (!is_its_turn || !has_memory_for(newcomer)) {", "if (!is_its_turn) {"),
     ("wake-up forgets the queue deadline", "scheduler/scheduler.cc",
      "if (sequence->first_planned == kNever) consider(sequence->request->queue_deadline);", ";"),
     ("prompts push generating ones out", "scheduler/scheduler.cc",
