@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
+#include <span>
 #include <vector>
 
 #include "base/log.h"
 #include "kernels/cuda/linear/choose_linear_kernel.h"
-#include "tensor/half.h"
+#include "model/cuda/trial_values.h"
 
 namespace sparrow {
 namespace {
@@ -30,7 +29,6 @@ constexpr double kMargin = 0.97;  // of the plain way's time: within it, the pla
 // different sides, grow over the layers of a model on random keys and values. A mistake is far
 // more.
 constexpr double kMostError = 5e-2;
-constexpr size_t kPatternValues = 65521;
 
 struct Way {
   const char* name;
@@ -71,22 +69,17 @@ class DecodeTrials {
   int32_t num_full_blocks_ = 0;  // of the largest trial; behind them lie the written ones
 };
 
-double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double d = double{a[i]} - double{b[i]};
-    difference += d * d;
-    norm += double{b[i]} * double{b[i]};
-  }
-  return std::sqrt(difference / std::max(norm, 1e-30));
-}
-
+// The written blocks of every trial lie behind all full ones, so that no trial spoils another's.
 void DecodeTrials::choose_trials() {
   const GpuMemoryPlan& plan = scene_.plan;
+  int32_t most_rows = 0;
+  for (const TrialSize& size : kSizes) {
+    if (size.num_rows <= plan.sizes.max_graph_rows) most_rows = std::max(most_rows, size.num_rows);
+  }
   for (const TrialSize& size : kSizes) {
     if (size.num_rows > plan.sizes.max_graph_rows) continue;
     const int32_t wanted = std::min(size.context, plan.max_context) / kGpuBlockTokens - 1;
-    const int32_t room = plan.num_blocks / size.num_rows - 1;
+    const int32_t room = (plan.num_blocks - most_rows) / size.num_rows;
     const Trial trial = {size.num_rows, std::min(wanted, room)};
     if (trial.num_blocks <= 0) continue;
     const bool is_known = std::any_of(trials_.begin(), trials_.end(), [&](const Trial& other) {
@@ -145,34 +138,24 @@ void DecodeTrials::poison_written_cells(const Trial& trial) {
 
 // Random keys and values: with equal ones any weights of attention would do.
 Status DecodeTrials::fill_cache() {
-  std::mt19937 random(2);
-  std::normal_distribution<float> normal;
-  std::vector<uint16_t> pattern(kPatternValues);
-  const bool is_int8 = scene_.kv_type == GpuKvFormat::kInt8;
-  for (uint16_t& bits : pattern) {
-    bits = is_int8 ? static_cast<uint16_t>(random()) : bf16_from_float(normal(random));
-  }
-  const std::vector<float> scales(kPatternValues, 0.01f);
+  const std::vector<uint16_t> pattern = trial_pattern(GpuFloat::kBF16);  // bits like any as int8
+  const std::vector<float> scales(1024, 0.01f);
+  const auto values = std::as_bytes(std::span(pattern));
   const size_t num_tokens = static_cast<size_t>(num_full_blocks_) * kGpuBlockTokens;
-  const auto upload = [&](void* to, const void* from, size_t total) {
-    const size_t piece = kPatternValues * (from == scales.data() ? 4 : 2);
-    for (size_t begin = 0; begin < total; begin += piece) {
-      RETURN_IF_ERROR(scene_.staging.upload(static_cast<std::byte*>(to) + begin, from,
-                                            std::min(piece, total - begin)));
-    }
-    return ok_status();
-  };
-  const size_t bytes =
-      num_tokens * static_cast<size_t>(scene_.config.kv_size()) * (is_int8 ? 1 : 2);
+  const size_t value_size = scene_.kv_type == GpuKvFormat::kInt8 ? 1 : 2;
+  const size_t bytes = num_tokens * static_cast<size_t>(scene_.config.kv_size()) * value_size;
   const size_t scale_bytes =
       num_tokens * static_cast<size_t>(scene_.config.num_kv_heads) * sizeof(float);
   for (int32_t index = 0; index < scene_.config.num_layers; ++index) {
     const GpuKvLayer& layer = scene_.cache.layer(index);
-    RETURN_IF_ERROR(upload(layer.keys, pattern.data(), bytes));
-    RETURN_IF_ERROR(upload(layer.values, pattern.data(), bytes));
-    if (!is_int8) continue;
-    RETURN_IF_ERROR(upload(layer.key_scales, scales.data(), scale_bytes));
-    RETURN_IF_ERROR(upload(layer.value_scales, scales.data(), scale_bytes));
+    for (void* memory : {layer.keys, layer.values}) {
+      RETURN_IF_ERROR(repeat_pattern(scene_.staging, memory, values, bytes));
+    }
+    for (float* memory : {layer.key_scales, layer.value_scales}) {
+      if (memory == nullptr) continue;
+      RETURN_IF_ERROR(
+          repeat_pattern(scene_.staging, memory, std::as_bytes(std::span(scales)), scale_bytes));
+    }
   }
   return ok_status();
 }

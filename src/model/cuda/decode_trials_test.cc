@@ -90,6 +90,23 @@ TEST_P(DecodeTrials, TinyCache_PlainWay) {
   EXPECT_TRUE(loaded.ok()) << loaded.message();
 }
 
+// One long sequence needs most of the cache, eight short ones the rest: the twin's memory ends
+// where the cache does, so a cell beyond it would end the test.
+TEST_P(DecodeTrials, CacheThatIsJustLargeEnough_NothingIsTouchedBeyond) {
+  GpuExecutorOptions options = small_options();
+  options.max_context = 256;
+  options.kv_cache_bytes = 17 * 16 * 2 * 2 * 2 * 32 * 2;  // 17 blocks of two layers
+  options.choices = {};
+  options.tries_decode = true;
+  GeneratedWeights weights(small_model_config(), 5, TensorType::kBF16);
+  Result<std::unique_ptr<GpuExecutor>> executor =
+      make_gpu_executor(open_test_device(GetParam()), weights, options);
+  ASSERT_TRUE(executor.ok()) << executor.message();
+  ASSERT_EQ((*executor)->limits().num_blocks, 17);
+  const Status loaded = (*executor)->load(weights);
+  EXPECT_TRUE(loaded.ok()) << loaded.message();
+}
+
 SPARROW_ON_EVERY_GPU(DecodeTrials);
 
 // A card on which the newer way stores neither keys nor values.

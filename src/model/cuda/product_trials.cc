@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <functional>
 #include <limits>
-#include <random>
+#include <span>
 
 #include "base/log.h"
+#include "model/cuda/trial_values.h"
 #include "tensor/half.h"
 
 namespace sparrow {
@@ -29,8 +29,6 @@ constexpr double kHopeless = 1.5;  // times the best so far in the first replay:
 // As between our kernels and PyTorch (gpu_executor_test.cc): sums of 16-bit products in another
 // order, gate and up rounded to 16 bits once more, expanded integers likewise.
 constexpr double kMostError = 1e-2;
-// Random inputs in memory, repeated; odd, so that rows differ.
-constexpr size_t kPatternValues = 65521;
 
 using Clock = std::chrono::steady_clock;
 
@@ -205,14 +203,9 @@ int32_t Trials::num_in_graph(ProductSite site, int32_t num_rows) const {
 }
 
 Status Trials::fill_inputs(ProductSite site, int32_t num_rows) {
-  auto* to = static_cast<std::byte*>(const_cast<void*>(input_of(site)));
+  void* const to = const_cast<void*>(input_of(site));
   const auto total = static_cast<size_t>(num_rows) * static_cast<size_t>(width_of(site)) * 2;
-  const size_t piece = pattern_.size() * sizeof(uint16_t);
-  for (size_t begin = 0; begin < total; begin += piece) {
-    RETURN_IF_ERROR(
-        scene_.staging.upload(to + begin, pattern_.data(), std::min(piece, total - begin)));
-  }
-  return ok_status();
+  return repeat_pattern(scene_.staging, to, std::as_bytes(std::span(pattern_)), total);
 }
 
 // Of one product. Replayed from a graph: launches cost nothing, and capturing is proven to work.
@@ -265,17 +258,6 @@ Result<std::vector<float>> Trials::result_rows(ProductSite site, const Queue& qu
     values.push_back(scene_.type == GpuFloat::kBF16 ? float_from_bf16(bits) : float_from_f16(bits));
   }
   return values;
-}
-
-// ||a - b|| / ||b||; NaN compares as an error.
-double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double d = double{a[i]} - double{b[i]};
-    difference += d * d;
-    norm += double{b[i]} * double{b[i]};
-  }
-  return std::sqrt(difference / std::max(norm, 1e-30));
 }
 
 // The tiles that are fastest stay set. Larger ones that this card refuses are passed over.
@@ -354,13 +336,7 @@ Status Trials::try_rows(ProductSite site, int32_t num_rows) {
 }
 
 Result<std::string> Trials::run() {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  pattern_.resize(kPatternValues);
-  for (uint16_t& bits : pattern_) {
-    const float value = normal(random);
-    bits = scene_.type == GpuFloat::kBF16 ? bf16_from_float(value) : f16_from_float(value);
-  }
+  pattern_ = trial_pattern(scene_.type);
   const Clock::time_point begin = Clock::now();
   std::vector<std::string> taken;
   for (const ProductSite site : kProductSites) {

@@ -5,7 +5,8 @@
 // timed; a library's is held against our kernel's result on random inputs before it may be used. A
 // card decides; nothing is assumed.
 //
-// Takes a second or so on a large card; runs before graphs are captured, in the step's workspace.
+// How long it takes is in the log; no card has told yet. Runs before graphs are captured, in the
+// step's workspace.
 
 #include <string>
 
